@@ -1,0 +1,3 @@
+//! A logistics order service made of the SwiftTrack crates.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tower layers: circuit breaker, retry with backoff and a budget, and what belongs beside them.
