@@ -1,1 +1,9 @@
 //! One adapter trait over SOAP/XML, framed TCP and REST/JSON, with an error taxonomy that a saga can act on.
+
+mod adapter;
+mod context;
+mod error;
+
+pub use self::adapter::{Adapter, Cancelled, Lookup};
+pub use self::context::CallContext;
+pub use self::error::{Class, Error};
