@@ -1,5 +1,8 @@
 //! One adapter trait over SOAP/XML, framed TCP and REST/JSON, with an error taxonomy that a saga can act on.
 
+#[cfg(feature = "framed")]
+pub mod framed;
+
 mod adapter;
 mod context;
 mod error;
