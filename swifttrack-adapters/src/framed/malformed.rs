@@ -19,7 +19,7 @@ enum Kind {
     NotUtf8,
     Count { count: usize, count_max: usize },
     TooLong { bytes: usize },
-    UnknownKind(u8),
+    Type(u8),
     Value(&'static str),
 }
 
@@ -39,7 +39,7 @@ impl Malformed {
     /// No message has this type.
     #[must_use]
     pub const fn unknown_kind(kind: u8) -> Self {
-        Self(Kind::UnknownKind(kind))
+        Self(Kind::Type(kind))
     }
 
     /// A field holds a value that means nothing; says which field.
@@ -84,7 +84,7 @@ impl Malformed {
     /// Whether the message type is not known.
     #[must_use]
     pub const fn is_unknown_kind(&self) -> bool {
-        matches!(self.0, Kind::UnknownKind(_))
+        matches!(self.0, Kind::Type(_))
     }
 }
 
@@ -108,7 +108,7 @@ impl fmt::Display for Malformed {
             Kind::TooLong { bytes } => {
                 write!(f, "a text of {bytes} bytes is too long for its length")
             }
-            Kind::UnknownKind(kind) => write!(f, "message type {kind:#04x} is not known"),
+            Kind::Type(kind) => write!(f, "message type {kind:#04x} is not known"),
             Kind::Value(field) => write!(f, "the field {field} has no such value"),
         }
     }

@@ -1,4 +1,7 @@
 //! The crate as its users see it, over real sockets.
 
+// Helpers of tests are tests too, which clippy.toml cannot know.
+#![allow(clippy::unwrap_used)]
+
 #[cfg(feature = "framed")]
 mod framed;
