@@ -78,13 +78,9 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Loaded>, StoreError>;
 
-    /// The sagas of these shards that are due (`wake_at <= now()`), oldest first.
-    async fn load_due(
-        &self,
-        group: &str,
-        shards: &[u16],
-        limit: u32,
-    ) -> Result<Vec<Loaded>, StoreError>;
+    /// The sagas of these shards that are due (`wake_at <= now()`), oldest first. One
+    /// statement whatever the number of groups: this is all that an idle worker sends.
+    async fn load_due(&self, shards: &[ShardLease], limit: u32) -> Result<Vec<Loaded>, StoreError>;
 
     /// Sagas by id, whatever they wait for; those that have ended are left out.
     async fn load(&self, sagas: &[uuid::Uuid]) -> Result<Vec<Loaded>, StoreError>;

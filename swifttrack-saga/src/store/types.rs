@@ -43,8 +43,8 @@ pub struct WorkerId(pub Uuid);
 /// A shard of a group (of a definition, by default) at the epoch at which this worker took it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShardLease {
-    /// The group: the definition's name.
-    pub group: String,
+    /// The group: `{definition}@{version}`, so that a worker only takes what it can run.
+    pub group: Arc<str>,
     /// 0 to 63.
     pub shard: u16,
     /// Raised by every takeover.
