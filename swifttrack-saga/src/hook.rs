@@ -149,7 +149,7 @@ pub enum What {
 }
 
 /// Why a step or an undo failed, as it is journalled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// A code to act on, such as `CREDIT_LIMIT_EXCEEDED`; empty if there was none.
     pub code: Arc<str>,
