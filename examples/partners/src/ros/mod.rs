@@ -1,0 +1,8 @@
+//! The route optimiser: REST, JSON, problem+json.
+
+mod fleet;
+pub mod message;
+mod route;
+mod server;
+
+pub use self::server::spawn_ros;

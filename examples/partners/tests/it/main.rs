@@ -1,0 +1,4 @@
+//! The partners over real sockets.
+
+mod http;
+mod ros;
