@@ -48,7 +48,13 @@ impl Client {
         Self { stream, buffer }
     }
 
-    pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) {
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: partner\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
@@ -65,13 +71,16 @@ impl Client {
             }
             self.more().await?;
         };
-        let text = String::from_utf8(self.buffer[..head].to_vec()).map_err(std::io::Error::other)?;
+        let text =
+            String::from_utf8(self.buffer[..head].to_vec()).map_err(std::io::Error::other)?;
         let mut answer = Answer {
             status: text[9..12].parse().map_err(std::io::Error::other)?,
             head: text,
             body: Vec::new(),
         };
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let length = answer
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
         while self.buffer.len() < head + length {
             self.more().await?;
         }
@@ -92,15 +101,31 @@ impl Client {
         &self.buffer
     }
 
-    pub(crate) async fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> std::io::Result<Answer> {
+    pub(crate) async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Answer> {
         self.send(method, path, headers, body).await;
         self.answer().await
     }
 }
 
 /// One request on a connection of its own.
-pub(crate) async fn ask(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    Client::to(addr).await.ask(method, path, headers, body).await.unwrap()
+pub(crate) async fn ask(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    Client::to(addr)
+        .await
+        .ask(method, path, headers, body)
+        .await
+        .unwrap()
 }
 
 /// Sets a fault rule.

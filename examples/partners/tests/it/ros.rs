@@ -18,7 +18,10 @@ async fn with(set: impl FnOnce(Config) -> Config) -> Ros {
     let data = tempfile::tempdir().unwrap();
     let config = set(Config::new("127.0.0.1:0", data.path()));
     let running = spawn_ros(config).await.unwrap();
-    Ros { running, _data: data }
+    Ros {
+        running,
+        _data: data,
+    }
 }
 
 impl Ros {
@@ -77,11 +80,19 @@ async fn a_route_is_made_once_and_shown_again() {
 #[tokio::test]
 async fn hits_of_every_mode() {
     let ros = ros().await;
-    fault(ros.control(), json!({"op": "put", "mode": "error", "count": 1})).await;
+    fault(
+        ros.control(),
+        json!({"op": "put", "mode": "error", "count": 1}),
+    )
+    .await;
     let refused = ros.put("ORD-1", "k", "1 Main Street").await;
     assert_eq!((refused.status, refused.code().as_str()), (429, "BUSY"));
     let mut client = Client::to(ros.addr()).await;
-    fault(ros.control(), json!({"op": "put", "mode": "reset_before", "count": 1})).await;
+    fault(
+        ros.control(),
+        json!({"op": "put", "mode": "reset_before", "count": 1}),
+    )
+    .await;
     let cut = client.ask("PUT", &path("A"), &[], &body("x")).await;
     assert_eq!(cut.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     assert!(effects(ros.control()).await.is_empty());
