@@ -25,8 +25,9 @@ pub use self::types::{
 ///    flush that had checked the old one.
 /// 4. A start is arbitrated by `(definition, id)`: the same input twice is one saga,
 ///    another input is [`Outcome::Exists`] with `same_input: false`.
-/// 5. A request or a signal that was accepted is found by the owner: it sets
-///    `wake_at`, and changes `ctl` (requests) so that the owner's next commit conflicts.
+/// 5. A request or a signal that was accepted is found by the owner: it sets `wake_at` to
+///    now and raises `ctl`, so that the owner's next commit conflicts instead of writing
+///    over a `wake_at` that it has not seen.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Adds this process's row and returns the database's time.
