@@ -6,6 +6,8 @@ pub mod framed;
 mod adapter;
 mod context;
 mod error;
+#[cfg(feature = "soap")]
+pub mod soap;
 
 pub use self::adapter::{Adapter, Cancelled, Lookup};
 pub use self::context::CallContext;

@@ -5,3 +5,5 @@
 
 #[cfg(feature = "framed")]
 mod framed;
+#[cfg(feature = "soap")]
+mod soap;
