@@ -1,5 +1,6 @@
 //! Stand-ins for the three partners of the order service, with ledgers and faults.
 
+pub mod cms;
 mod config;
 mod control;
 mod error;
