@@ -12,6 +12,7 @@ pub mod ros;
 mod secret;
 mod start;
 
+pub use self::cms::spawn_cms;
 pub use self::config::{Config, FLEET_DEFAULT};
 pub use self::error::Error;
 pub use self::ros::spawn_ros;
