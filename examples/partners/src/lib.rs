@@ -8,6 +8,7 @@ pub mod fault;
 mod http_server;
 pub mod ledger;
 mod problem;
+pub mod program;
 pub mod ros;
 mod secret;
 mod start;

@@ -5,6 +5,7 @@ mod cms;
 mod control;
 mod http;
 mod modes;
+mod process;
 mod rig;
 mod ros;
 mod rules;
