@@ -3,6 +3,10 @@
 //! A store keeps rows and fences; it decides nothing. What a row means is the
 //! business of the core, what to do next that of the engine.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod batch;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod types;
 
 use async_trait::async_trait;

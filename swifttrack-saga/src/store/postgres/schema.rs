@@ -1,0 +1,56 @@
+//! The tables, and how they come to be.
+
+use sqlx::{Connection, PgConnection};
+
+use super::error::{Phase, store_error};
+use crate::store::StoreError;
+
+/// What each version of the schema adds. Never changed once released; only appended to.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Any number that nobody else takes for a lock: "saga" and "mig1" in ASCII.
+const MIGRATION_LOCK: i64 = 0x7361_6761_6d69_6731;
+
+/// Brings the schema to this binary's version; of several starters one does it.
+pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
+    let unavailable = |error| store_error(error, Phase::Before);
+    let mut tx = conn.begin().await.map_err(unavailable)?;
+    // The lock waits for another starter's transaction, which creates eight tables: not long,
+    // but longer than a flusher's lock may be waited for.
+    sqlx::raw_sql("SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '60s'")
+        .execute(&mut *tx)
+        .await
+        .map_err(unavailable)?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(MIGRATION_LOCK)
+        .execute(&mut *tx)
+        .await
+        .map_err(unavailable)?;
+    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS saga_schema (version int PRIMARY KEY)")
+        .execute(&mut *tx)
+        .await
+        .map_err(unavailable)?;
+    let found: i32 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM saga_schema")
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(unavailable)?;
+    let known = MIGRATIONS.len();
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    if found > known {
+        return Err(StoreError::schema(format!(
+            "the schema is at version {found}, this binary knows {known}"
+        )));
+    }
+    for (version, sql) in MIGRATIONS.iter().enumerate().skip(found) {
+        sqlx::raw_sql(*sql)
+            .execute(&mut *tx)
+            .await
+            .map_err(unavailable)?;
+        sqlx::query("INSERT INTO saga_schema (version) VALUES ($1)")
+            .bind(i32::try_from(version + 1).unwrap_or(i32::MAX))
+            .execute(&mut *tx)
+            .await
+            .map_err(unavailable)?;
+    }
+    tx.commit().await.map_err(unavailable)
+}
