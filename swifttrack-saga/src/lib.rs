@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // what runs a definition comes with the engine
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod definition;
 pub mod hook;
 pub mod store;

@@ -1,0 +1,6 @@
+//! Everything that is tested through the public surface.
+
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+#[cfg(feature = "conformance")]
+mod store;
