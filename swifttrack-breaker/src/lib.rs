@@ -1,1 +1,77 @@
-//! Tower layers: circuit breaker, retry with backoff and a budget, and what belongs beside them.
+//! Stop calling a partner that keeps failing, notice when it recovers, and try
+//! again without making matters worse.
+//!
+#![doc = include_str!("circuit/figure.md")]
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use swifttrack_breaker::{BreakerConfig, BreakerLayer, Error, State};
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let layer = BreakerLayer::new("cms", BreakerConfig::new().trip_after(3));
+//! let cms = layer.handle().clone();
+//! let mut service = ServiceBuilder::new()
+//!     .layer(layer)
+//!     .service_fn(|_order: u32| async { Err::<(), _>("connection refused") });
+//!
+//! for order in 0..3 {
+//!     let _ = service.ready().await.unwrap().call(order).await;
+//! }
+//! let refused = service.ready().await.unwrap().call(3).await.unwrap_err();
+//! assert!(refused.is_local());
+//! assert!(refused.retry_after() <= Some(Duration::from_secs(30)));
+//!
+//! cms.reset();
+//! assert_eq!(cms.state(), State::Closed);
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! | module or type | what it is for |
+//! |---|---|
+//! | [`BreakerLayer`], [`Breaker`] | the circuit as a tower layer |
+//! | [`BreakerHandle`], [`Ticket`] | the circuit by itself: plain calls, waiting, looking, operating |
+//! | [`BreakerConfig`], [`Policy`] | when it opens, for how long, how it closes |
+//! | [`Classifier`], [`Outcome`] | which results speak against the partner |
+//! | [`Error`], [`Refused`] | what the layers add to the errors of the service |
+//! | [`Transitions`], [`Snapshot`] | what happened, and how things stand |
+//! | [`Backoff`] | how long to wait before another try |
+
+pub mod breaker;
+
+mod circuit;
+mod classify;
+mod clock;
+mod config;
+mod error;
+mod events;
+mod flight;
+mod handle;
+mod meter;
+mod policy;
+mod retry;
+mod slot;
+mod state;
+mod sync;
+mod tenant;
+mod ticket;
+mod wait;
+
+#[doc(inline)]
+pub use self::breaker::{Breaker, BreakerLayer};
+pub use self::classify::{AnyError, Classifier, Outcome, Outside};
+pub use self::clock::{Clock, ManualClock};
+pub use self::config::BreakerConfig;
+pub use self::error::{Cause, Error, Refused, TimedOut};
+pub use self::events::{EVENTS_MAX, Event, Transitions};
+pub use self::flight::{FLIGHT_MAX, Flight};
+pub use self::handle::BreakerHandle;
+pub use self::policy::{Policy, Window};
+pub use self::retry::{Backoff, Jitter};
+pub use self::state::{Counts, Reason, Snapshot, State, Tally, Transition};
+pub use self::ticket::Ticket;

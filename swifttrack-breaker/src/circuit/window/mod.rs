@@ -1,0 +1,54 @@
+//! Which calls a rate looks at.
+//!
+//! No window is ever reset. Its words carry a tag made of the generation (and,
+//! for time, of the bucket's number), and a writer that finds another tag
+//! starts the word anew. What keeps a late writer from wiping out newer counts
+//! is the order of its reads: it looks at the word first and then asks whether
+//! its own generation and time are still current. If they are, what it saw
+//! cannot be newer, and the compare-and-swap sees to the rest.
+
+pub(crate) mod count;
+pub(crate) mod time;
+
+use crate::circuit::window::count::CountWindow;
+use crate::circuit::window::time::TimeWindow;
+use crate::policy::{Span, Window};
+use crate::state::Tally;
+
+#[derive(Debug)]
+pub(crate) enum Calls {
+    Count(CountWindow),
+    Time(TimeWindow),
+}
+
+impl Calls {
+    pub(crate) fn new(window: Window, stripes: usize) -> Self {
+        match window.span {
+            Span::Calls(size) => Self::Count(CountWindow::new(size)),
+            Span::Time(width) => Self::Time(TimeWindow::new(width, stripes)),
+        }
+    }
+
+    /// Counts one call. `current` says what time it is if the generation still is the circuit's.
+    ///
+    /// Gives the counts where a bad call needs them, and nothing where the call is stale or good.
+    #[inline]
+    pub(crate) fn record(
+        &self,
+        generation: u32,
+        now: u64,
+        stripe: usize,
+        bad: bool,
+        current: impl Fn() -> Option<u64>,
+    ) -> Option<Tally> {
+        match self {
+            Self::Count(window) => window
+                .record(generation, bad, || current().is_some())
+                .filter(|_| bad),
+            Self::Time(window) => {
+                let now = window.record(generation, now, stripe, bad, current)?;
+                bad.then(|| window.tally(generation, now))
+            }
+        }
+    }
+}

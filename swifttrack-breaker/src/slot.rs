@@ -1,0 +1,297 @@
+//! Where a circuit lives: a place in memory that is never freed.
+//!
+//! A ticket must find its circuit without counting references, since a count
+//! that two threads share costs more than all the rest of a call. So circuits
+//! live in slots that are leaked. When the last handle of a circuit goes, its
+//! slot starts a new generation and waits for the next circuit of the same
+//! configuration; tickets that are still out find a generation that is not
+//! theirs, and do nothing. As many slots are made as circuits of that
+//! configuration were ever alive at once.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::circuit::core::{Core, Settled, Tag};
+use crate::circuit::machine::Order;
+use crate::classify::Outcome;
+use crate::config::BreakerConfig;
+use crate::error::Refused;
+use crate::flight::{self, Flight, Recorder};
+use crate::state::Counts;
+use crate::tenant::Tenant;
+use crate::ticket::Ticket;
+
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) core: Core,
+    stripes: Box<[Stripe]>,
+    seed: AtomicU64,
+    /// Wall clock, ms + 1; zero is never.
+    last_failure: AtomicU64,
+    tenant: Mutex<Weak<Tenant>>,
+}
+
+/// What threads count apart from each other.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Stripe {
+    counts: [AtomicU64; Counter::ALL.len()],
+    flight: Recorder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counter {
+    Success,
+    Failure,
+    Throttled,
+    Ignored,
+    Slow,
+    Refused,
+    Stale,
+}
+
+impl Counter {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Success,
+        Self::Failure,
+        Self::Throttled,
+        Self::Ignored,
+        Self::Slow,
+        Self::Refused,
+        Self::Stale,
+    ];
+}
+
+/// More stripes would cost memory in every circuit, and threads beyond them merely share.
+const STRIPES_MAX: usize = 8;
+
+/// Frequent outcomes are handed to the metrics recorder in lots of this many.
+const LOT: u64 = 256;
+
+type Pool = HashMap<BreakerConfig, Vec<&'static Slot>>;
+
+static POOL: LazyLock<Mutex<Pool>> = LazyLock::new(Mutex::default);
+
+impl Slot {
+    /// A slot that nobody else uses.
+    pub(crate) fn take(config: BreakerConfig) -> &'static Self {
+        let free = POOL
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(&config)
+            .and_then(Vec::pop);
+        let slot = free.unwrap_or_else(|| Box::leak(Box::new(Self::new(config))));
+        slot.seed
+            .store(RandomState::new().hash_one(0), Ordering::Relaxed);
+        slot.last_failure.store(0, Ordering::Relaxed);
+        for stripe in &slot.stripes {
+            stripe
+                .counts
+                .iter()
+                .for_each(|count| count.store(0, Ordering::Relaxed));
+            stripe.flight.clear();
+        }
+        slot
+    }
+
+    fn new(config: BreakerConfig) -> Self {
+        let striped = config.count_successes || config.policy.has_window();
+        let stripes = if striped { stripes() } else { 1 };
+        let stripe = |_| Stripe {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            flight: Recorder::new(),
+        };
+        Self {
+            core: Core::new(config, 1, stripes),
+            stripes: (0..stripes).map(stripe).collect(),
+            seed: AtomicU64::new(0),
+            last_failure: AtomicU64::new(0),
+            tenant: Mutex::new(Weak::new()),
+        }
+    }
+
+    pub(crate) fn settle_in(&self, tenant: &Arc<Tenant>) {
+        *self.tenant.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(tenant);
+    }
+
+    /// Ends the life of this circuit, and gives the slot to the next.
+    pub(crate) fn retire(&'static self) {
+        self.core.obey(Order::Reset);
+        POOL.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(*self.core.config())
+            .or_default()
+            .push(self);
+    }
+
+    pub(crate) fn seed(&self, seed: u64) {
+        self.seed.store(seed, Ordering::Relaxed);
+    }
+
+    /// Lets a call through, or says why not. Counts no refusal.
+    #[inline]
+    pub(crate) fn admit(&'static self) -> Result<Ticket, Refused> {
+        match self.core.admit_closed() {
+            Some(tag) => Ok(Ticket::new(self, tag)),
+            None => self.admit_slowly(),
+        }
+    }
+
+    fn admit_slowly(&'static self) -> Result<Ticket, Refused> {
+        let (admitted, moved) = self.core.admit();
+        if let Some((moved, tenant)) = moved.zip(self.tenant()) {
+            tenant.publish(moved);
+        }
+        match admitted {
+            Ok(tag) => Ok(Ticket::new(self, tag)),
+            Err((cause, until)) => Err(Refused::new(cause, self.core.config().clock, until)),
+        }
+    }
+
+    /// Whether a call would be refused now.
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<Refused> {
+        let (cause, until) = self.core.refusal()?;
+        Some(Refused::new(cause, self.core.config().clock, until))
+    }
+
+    #[inline]
+    pub(crate) fn settle(&self, tag: Tag, outcome: Outcome) {
+        let counts = self.core.config().count_successes;
+        if outcome == Outcome::Success && !counts && self.core.ignores_success(tag) {
+            return;
+        }
+        self.settle_slowly(tag, outcome);
+    }
+
+    fn settle_slowly(&self, tag: Tag, outcome: Outcome) {
+        let stripe = thread_stripe();
+        let settled = self
+            .core
+            .settle(tag, outcome, stripe, self.seed.load(Ordering::Relaxed));
+        let due = self.count(&settled, outcome, stripe);
+        let failed = matches!(outcome, Outcome::Failure | Outcome::Throttled { .. });
+        if failed && !settled.stale {
+            self.last_failure.store(wall_ms() + 1, Ordering::Relaxed);
+        }
+        if !settled.stale
+            && (outcome != Outcome::Success || settled.ended_run || self.core.has_window())
+        {
+            self.stripe(stripe)
+                .flight
+                .push(settled.now, outcome, settled.took);
+        }
+        if settled.moved.is_none() && !settled.freed && !due {
+            return;
+        }
+        let Some(tenant) = self.tenant() else { return };
+        match settled.moved {
+            Some(moved) => tenant.publish(moved),
+            None if settled.freed => tenant.waiting().nudge(),
+            None => {}
+        }
+        if due {
+            tenant.flush();
+        }
+    }
+
+    /// Counts what came of a call; gives whether the metrics should hear of it.
+    fn count(&self, settled: &Settled, outcome: Outcome, stripe: usize) -> bool {
+        if settled.stale {
+            return self.add(Counter::Stale, stripe, 1);
+        }
+        let mut due = false;
+        if settled.slow {
+            due |= self.add(Counter::Slow, stripe, 1);
+        }
+        due | match outcome {
+            Outcome::Success if self.core.config().count_successes => {
+                self.add(Counter::Success, stripe, LOT)
+            }
+            Outcome::Success => false,
+            Outcome::Ignore => self.add(Counter::Ignored, stripe, 1),
+            Outcome::Failure => self.add(Counter::Failure, stripe, 1),
+            Outcome::Throttled { .. } => {
+                self.add(Counter::Throttled, stripe, 1);
+                self.add(Counter::Failure, stripe, 1)
+            }
+        }
+    }
+
+    /// Counts a refusal; gives whether the metrics should hear of it.
+    #[inline]
+    pub(crate) fn refused(&self) -> bool {
+        self.add(Counter::Refused, thread_stripe(), LOT)
+    }
+
+    #[inline]
+    fn add(&self, counter: Counter, stripe: usize, lot: u64) -> bool {
+        let count = &self.stripe(stripe).counts[counter as usize];
+        count.fetch_add(1, Ordering::Relaxed).is_multiple_of(lot)
+    }
+
+    #[inline]
+    fn stripe(&self, stripe: usize) -> &Stripe {
+        &self.stripes[stripe % self.stripes.len()]
+    }
+
+    pub(crate) fn count_of(&self, counter: Counter) -> u64 {
+        let of = |stripe: &Stripe| stripe.counts[counter as usize].load(Ordering::Relaxed);
+        self.stripes.iter().map(of).sum()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            successes: self.count_of(Counter::Success),
+            failures: self.count_of(Counter::Failure),
+            throttled: self.count_of(Counter::Throttled),
+            ignored: self.count_of(Counter::Ignored),
+            slow: self.count_of(Counter::Slow),
+            refused: self.count_of(Counter::Refused),
+            stale: self.count_of(Counter::Stale),
+        }
+    }
+
+    pub(crate) fn last_failure(&self) -> Option<SystemTime> {
+        let ms = self.last_failure.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(UNIX_EPOCH + Duration::from_millis(ms))
+    }
+
+    pub(crate) fn flight(&self, now: u64) -> Vec<Flight> {
+        flight::merge(self.stripes.iter().map(|stripe| &stripe.flight), now)
+    }
+
+    fn tenant(&self) -> Option<Arc<Tenant>> {
+        self.tenant
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade()
+    }
+}
+
+fn stripes() -> usize {
+    static STRIPES: LazyLock<usize> = LazyLock::new(|| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        threads.next_power_of_two().min(STRIPES_MAX)
+    });
+    *STRIPES
+}
+
+/// A number for this thread, given out in turn.
+#[inline]
+fn thread_stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    MINE.try_with(|mine| *mine).unwrap_or(0)
+}
+
+fn wall_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,7 @@
+//! The crate as its users meet it.
+
+mod events;
+mod handle;
+mod service;
+mod support;
+mod waiting;
