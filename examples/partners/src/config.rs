@@ -84,6 +84,11 @@ impl Config {
         &self.data
     }
 
+    pub(crate) fn user_wanted(&self) -> Option<(&str, &str)> {
+        let (name, password) = self.user.as_ref()?;
+        Some((name, password))
+    }
+
     pub(crate) fn token_wanted(&self) -> Option<&str> {
         self.token.as_deref()
     }

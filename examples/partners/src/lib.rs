@@ -8,10 +8,12 @@ pub mod fault;
 mod http_server;
 pub mod ledger;
 mod problem;
+pub mod program;
 pub mod ros;
 mod secret;
 mod start;
 
+pub use self::cms::spawn_cms;
 pub use self::config::{Config, FLEET_DEFAULT};
 pub use self::error::Error;
 pub use self::ros::spawn_ros;

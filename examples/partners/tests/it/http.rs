@@ -127,21 +127,3 @@ pub(crate) async fn ask(
         .await
         .unwrap()
 }
-
-/// Sets a fault rule.
-pub(crate) async fn fault(control: SocketAddr, rule: Value) {
-    let answer = ask(control, "POST", "/_fault", &[], &rule.to_string()).await;
-    assert_eq!(answer.status, 204, "{}", answer.text());
-}
-
-/// All effects, as `op order effect`.
-pub(crate) async fn effects(control: SocketAddr) -> Vec<String> {
-    let page = ask(control, "GET", "/_ledger", &[], "").await.json();
-    let effects = page["effects"].as_array().unwrap().iter();
-    effects
-        .map(|effect| {
-            let part = |name: &str| effect[name].as_str().unwrap().to_owned();
-            format!("{} {} {}", part("op"), part("orderId"), part("effect"))
-        })
-        .collect()
-}

@@ -1,5 +1,11 @@
 //! The partners over real sockets.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cms;
+mod control;
 mod http;
+mod modes;
+mod process;
+mod rig;
 mod ros;
+mod rules;
