@@ -1,6 +1,7 @@
 //! Which request goes wrong, and how: rules that a test sets through the control port.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ const MS_MAX: u64 = 600_000;
 /// How a request goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It arrives late: waited before anything is looked at, deadline included, as a slow network would.
+    /// It arrives late, as over a slow network: nothing of it is looked at before, its
+    /// deadline included, and it arrives also when its sender has gone meanwhile.
     Latency,
     /// It is decided, done if it is to be done, and then nothing is said.
     Hang,
@@ -100,6 +102,7 @@ pub struct Faults {
     codes: &'static [&'static str],
     seed: u64,
     rules: Mutex<HashMap<String, Active>>,
+    hits: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -118,6 +121,7 @@ impl Faults {
             codes,
             seed,
             rules: Mutex::default(),
+            hits: AtomicU64::new(0),
         }
     }
 
@@ -148,11 +152,17 @@ impl Faults {
             code: active.rule.code.clone(),
             noise: active.rng.random(),
         };
+        self.hits.fetch_add(1, Ordering::Relaxed);
         active.hits += 1;
         if active.hits == active.rule.count {
             rules.remove(name);
         }
         Some(fault)
+    }
+
+    /// How many requests went wrong since the start.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
     }
 
     /// Reads a rule, or says everything that is wrong with it.

@@ -69,7 +69,7 @@ pub(crate) async fn serve_site<S: Site>(
     let site = Arc::new(site);
     serve(listener, stop, move |request, socket| {
         let (site, faults) = (Arc::clone(&site), Arc::clone(&faults));
-        async move { answer(&*site, &faults, request, &socket).await }
+        async move { answer(&site, &faults, request, &socket).await }
     })
     .await;
 }
@@ -180,7 +180,7 @@ fn echo(id: Option<http::HeaderValue>, response: &mut Response<Bytes>) {
 }
 
 async fn answer<S: Site>(
-    site: &S,
+    site: &Arc<S>,
     faults: &Faults,
     request: Request<Bytes>,
     socket: &TcpStream,
@@ -201,7 +201,15 @@ async fn answer<S: Site>(
     match fault.mode {
         Mode::Error => return Ok(named(site.error(&call, fault.code.as_deref()))),
         Mode::ResetBefore => return Err(reset(socket)),
-        Mode::Latency => fault.hang().await,
+        // A task of its own: what is on its way arrives, also when its sender has gone.
+        Mode::Latency => {
+            let (site, fault) = (Arc::clone(site), fault);
+            let late = tokio::spawn(async move {
+                fault.hang().await;
+                site.answer(call).await
+            });
+            return late.await.map(named).map_err(|_| Cut);
+        }
         _ => {}
     }
     let response = named(site.answer(call).await);

@@ -48,6 +48,27 @@ async fn a_forward_call_delayed_past_its_cancel_is_refused_by_the_tombstone() {
 }
 
 #[tokio::test]
+async fn a_delayed_call_arrives_although_its_sender_has_gone() {
+    for who in BOTH {
+        let rig = Rig::new(who).await;
+        let rule = json!({"op": who.ops()[0], "mode": "latency", "ms": 100, "count": 1});
+        rig.fault(rule).await;
+        let mut client = Client::to(rig.addr()).await;
+        who.forward("A", "k", "x").send(&mut client).await;
+        assert!(
+            timeout(Duration::from_millis(20), client.answer())
+                .await
+                .is_err()
+        );
+        drop(client);
+        while rig.effects().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(after(&rig).await, "REPLAYED");
+    }
+}
+
+#[tokio::test]
 async fn a_hang_has_done_it_and_says_nothing() {
     for who in BOTH {
         let (rig, mut client) = hit(who, "hang").await;
