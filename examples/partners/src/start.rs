@@ -1,16 +1,18 @@
 //! From a configuration to a partner that answers.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::control::Control;
 use crate::fault::Faults;
-use crate::ledger::{Books, Ledger};
+use crate::ledger::{Books, Ledger, PAGE_MAX, SecondKey, Shown};
 use crate::{Config, Error, http_server};
 
 /// What sets one partner apart from the others before its first request.
@@ -42,17 +44,28 @@ pub struct Running {
     control: SocketAddr,
     stop: CancellationToken,
     tasks: TaskTracker,
-    close: Option<Box<dyn Close>>,
+    faults: Arc<Faults>,
+    ledger: Arc<dyn Kept>,
 }
 
 /// A ledger of any partner.
-trait Close: Send + Sync + std::fmt::Debug {
+trait Kept: Send + Sync + std::fmt::Debug {
     fn close(&self);
+    fn second_keys(&self) -> Vec<SecondKey>;
+    fn page(&self, after: u64) -> BoxFuture<'_, io::Result<Vec<Shown>>>;
 }
 
-impl<B: Books> Close for Ledger<B> {
+impl<B: Books> Kept for Ledger<B> {
     fn close(&self) {
         Self::close(self);
+    }
+
+    fn second_keys(&self) -> Vec<SecondKey> {
+        Self::second_keys(self)
+    }
+
+    fn page(&self, after: u64) -> BoxFuture<'_, io::Result<Vec<Shown>>> {
+        Box::pin(Self::page(self, after, PAGE_MAX))
     }
 }
 
@@ -75,13 +88,40 @@ impl Running {
     /// # Cancel safety
     ///
     /// Dropped half-way, the partner goes on stopping; only nobody waits for it.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         self.stop.cancel();
         self.tasks.wait().await;
-        if let Some(ledger) = self.close.take() {
-            // It can only fail if the ledger's thread panicked; then it is closed, too.
-            let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
+        let ledger = Arc::clone(&self.ledger);
+        // It can only fail if the ledger's thread panicked; then it is closed, too.
+        let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
+    }
+
+    /// Its fault rules, without the way through the control port.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// All its effects so far.
+    ///
+    /// # Errors
+    ///
+    /// When the disk failed.
+    pub async fn effects(&self) -> io::Result<Vec<Shown>> {
+        let mut all: Vec<Shown> = Vec::new();
+        loop {
+            let page = self.ledger.page(all.len() as u64).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
         }
+    }
+
+    /// See [`Ledger::second_keys`].
+    #[must_use]
+    pub fn second_keys(&self) -> Vec<SecondKey> {
+        self.ledger.second_keys()
     }
 }
 
@@ -136,7 +176,7 @@ where
     tasks.spawn(serve(Live {
         listener,
         ledger: ledger.clone(),
-        faults,
+        faults: Arc::clone(&faults),
         stop: stop.clone(),
     }));
     tasks.close();
@@ -146,7 +186,8 @@ where
         control,
         stop,
         tasks,
-        close: Some(Box::new(ledger)),
+        faults,
+        ledger: Arc::new(ledger),
     })
 }
 

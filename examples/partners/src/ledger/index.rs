@@ -17,7 +17,11 @@ pub(crate) struct Span {
 pub(crate) enum Forward {
     KeyReused,
     Cancelled,
-    Replay(Span),
+    /// Under a key that was not seen before, a partner that goes by keys alone would have done it twice.
+    Replay {
+        span: Span,
+        new_key: bool,
+    },
     Do,
 }
 
@@ -89,11 +93,8 @@ impl<H> Index<H> {
 
     /// The order of the questions is fixed from outside: the key, the tombstone, the effect.
     pub(crate) fn forward(&self, ask: Ask) -> Forward {
-        if self
-            .forward_keys
-            .get(&ask.key)
-            .is_some_and(|used| *used != ask.used())
-        {
+        let used = self.forward_keys.get(&ask.key);
+        if used.is_some_and(|used| *used != ask.used()) {
             return Forward::KeyReused;
         }
         match self.orders.get(&ask.order) {
@@ -103,7 +104,10 @@ impl<H> Index<H> {
             Some(Order {
                 applied: Some(span),
                 ..
-            }) => Forward::Replay(*span),
+            }) => Forward::Replay {
+                span: *span,
+                new_key: used.is_none(),
+            },
             Some(_) => Forward::Do,
         }
     }
@@ -195,6 +199,13 @@ mod tests {
         bytes: 9,
     };
 
+    const fn replay(new_key: bool) -> Forward {
+        Forward::Replay {
+            span: SPAN,
+            new_key,
+        }
+    }
+
     fn print(body: &str) -> Fingerprint {
         Fingerprint::of_bytes(body.as_bytes())
     }
@@ -233,14 +244,14 @@ mod tests {
                 done,
                 &[],
                 ["A", "k", "x"],
-                Forward::Replay(SPAN),
+                replay(false),
             ),
             (
                 "another key, same body",
                 done,
                 &[],
                 ["A", "l", "x"],
-                Forward::Replay(SPAN),
+                replay(true),
             ),
             (
                 "same key, another body",

@@ -39,6 +39,19 @@ use crate::Error;
 /// The most effects that one page shows.
 pub const PAGE_MAX: usize = 10_000;
 
+/// The most second keys that are noted.
+const SECOND_KEYS_MAX: usize = 10_000;
+
+/// An order that had its effect was asked for again, under another key. Here it
+/// is one effect; at a partner that goes by keys alone it would be two.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecondKey {
+    /// The order.
+    pub order_id: String,
+    /// The key that came after the first.
+    pub key: String,
+}
+
 /// What a partner has to give away, in memory. Rebuilt from the ledger at the start.
 pub trait Books: Send + 'static {
     /// What one order holds. Kept in memory for every live order, so small.
@@ -149,6 +162,7 @@ struct State<B: Books> {
     /// Offset of effect n at n - 1.
     effects: Vec<u64>,
     end: u64,
+    second_keys: Vec<SecondKey>,
 }
 
 impl<B: Books> Ledger<B> {
@@ -165,6 +179,7 @@ impl<B: Books> Ledger<B> {
             index: Index::new(),
             effects: Vec::new(),
             end: 0,
+            second_keys: Vec::new(),
         };
         let opened = file::open(dir, partner, |json, offset| state.replay(json, offset))?;
         state.end = opened.end;
@@ -295,6 +310,12 @@ impl<B: Books> Ledger<B> {
             .collect()
     }
 
+    /// The orders that were asked for under a second key since the start, at most 10,000 times.
+    #[must_use]
+    pub fn second_keys(&self) -> Vec<SecondKey> {
+        self.state().second_keys.clone()
+    }
+
     /// Shows the books, as of now.
     pub fn books<T>(&self, look: impl FnOnce(&B) -> T) -> T {
         look(&self.state().books)
@@ -323,7 +344,15 @@ impl<B: Books> Ledger<B> {
         match state.index.forward(ask) {
             Forward::KeyReused => return Err(Refused::KeyReused),
             Forward::Cancelled => return Err(Refused::Cancelled),
-            Forward::Replay(span) => return Ok(Decided::Before(span)),
+            Forward::Replay { span, new_key } => {
+                if new_key && state.second_keys.len() < SECOND_KEYS_MAX {
+                    state.second_keys.push(SecondKey {
+                        order_id: call.order_id.to_owned(),
+                        key: call.key().to_owned(),
+                    });
+                }
+                return Ok(Decided::Before(span));
+            }
             Forward::Do => {}
         }
         let stamp = state.stamp();
