@@ -4,8 +4,12 @@
 pub mod framed;
 
 mod adapter;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "soap")]
 pub mod soap;
 

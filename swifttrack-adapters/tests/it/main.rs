@@ -5,5 +5,7 @@
 
 #[cfg(feature = "framed")]
 mod framed;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "soap")]
 mod soap;
