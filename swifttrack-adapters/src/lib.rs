@@ -10,6 +10,8 @@ mod context;
 mod error;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "rest")]
+pub mod rest;
 #[cfg(feature = "soap")]
 pub mod soap;
 

@@ -7,5 +7,7 @@
 mod framed;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "rest")]
+mod rest;
 #[cfg(feature = "soap")]
 mod soap;
