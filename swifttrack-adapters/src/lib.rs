@@ -2,19 +2,17 @@
 
 #[cfg(feature = "framed")]
 pub mod framed;
-
-mod adapter;
-#[cfg(feature = "conformance")]
-pub mod conformance;
-mod context;
-mod error;
-#[cfg(feature = "http")]
-pub mod http;
-#[cfg(feature = "rest")]
-pub mod rest;
 #[cfg(feature = "soap")]
 pub mod soap;
+
+mod adapter;
+mod context;
+mod error;
+#[cfg(all(feature = "tls", any(feature = "framed", feature = "http")))]
+mod tls;
 
 pub use self::adapter::{Adapter, Cancelled, Lookup};
 pub use self::context::CallContext;
 pub use self::error::{Class, Error};
+#[cfg(all(feature = "tls", any(feature = "framed", feature = "http")))]
+pub use self::tls::{Tls, TlsError};

@@ -1,2 +1,10 @@
+mod abandoned;
+mod calls;
 mod codec;
+mod endings;
+mod hostile;
 mod payload;
+mod reconnect;
+mod server;
+mod sockets;
+mod support;
