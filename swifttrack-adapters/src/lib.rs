@@ -2,12 +2,18 @@
 
 #[cfg(feature = "framed")]
 pub mod framed;
-#[cfg(feature = "soap")]
-pub mod soap;
 
 mod adapter;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "rest")]
+pub mod rest;
+#[cfg(feature = "soap")]
+pub mod soap;
 #[cfg(all(feature = "tls", any(feature = "framed", feature = "http")))]
 mod tls;
 

@@ -10,6 +10,7 @@
 //! in the schema's order. [`parse`] and [`envelope`] do the rest and are the same
 //! for a client and for a server.
 
+mod client;
 mod cursor;
 mod element;
 mod envelope;
@@ -20,6 +21,7 @@ mod security;
 mod version;
 mod write;
 
+pub use self::client::Client;
 pub use self::element::{Decode, Element};
 pub use self::envelope::{Headers, Message, envelope, once, parse};
 pub use self::fault::{Fault, FaultCode, Reply};

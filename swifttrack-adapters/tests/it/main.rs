@@ -5,5 +5,9 @@
 
 #[cfg(feature = "framed")]
 mod framed;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "rest")]
+mod rest;
 #[cfg(feature = "soap")]
 mod soap;

@@ -1,5 +1,6 @@
 //! SOAP: what is read, what is refused, and that both sides agree.
 
+mod client;
 mod fault;
 mod read;
 mod refuse;
