@@ -50,11 +50,6 @@ impl Definition {
         self.deadline
     }
 
-    /// The place of the point of no return.
-    pub(crate) fn pivot(&self) -> Option<usize> {
-        self.nodes.iter().position(|node| node.kind == Kind::Pivot)
-    }
-
     pub(crate) fn place(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|node| &*node.name == name)
     }
@@ -114,7 +109,7 @@ impl Node {
         self.policy
     }
 
-    /// What it calls, as `Engine::wake` knows it.
+    /// What it calls, as [`Engine::wake`](crate::Engine::wake) knows it.
     #[must_use]
     pub fn on(&self) -> Option<&'static str> {
         self.on

@@ -31,7 +31,7 @@ pub enum Class {
     },
     /// Nothing was sent, since the way to the partner is closed. Uses up no attempt.
     Blocked {
-        /// What has to open, as `Engine::wake` knows it.
+        /// What has to open, as [`Engine::wake`](crate::Engine::wake) knows it.
         on: Arc<str>,
         /// When to look again if nobody wakes it.
         retry_after: Duration,
@@ -64,7 +64,7 @@ impl StepError {
         Self::new(Class::Unknown { after: None }, code, source)
     }
 
-    /// Nothing was sent. The step goes on when `Engine::wake` is
+    /// Nothing was sent. The step goes on when [`Engine::wake`](crate::Engine::wake) is
     /// called with `on`, or after `retry_after`, and this uses up no attempt.
     pub fn blocked(on: impl Into<Arc<str>>, retry_after: Duration) -> Self {
         let class = Class::Blocked {

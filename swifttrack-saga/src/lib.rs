@@ -1,7 +1,5 @@
 //! Durable sagas: steps forward, undo in reverse, every transition in your own database.
 
-#![allow(dead_code)] // what runs a definition comes with the engine
-
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod definition;
@@ -10,7 +8,9 @@ pub mod store;
 
 mod accept;
 mod builder;
+mod core;
 mod drawing;
+mod engine;
 mod erased;
 mod error;
 mod fingerprint;
@@ -27,6 +27,10 @@ mod worst_case;
 
 pub use self::accept::{ForwardTask, PivotTask, Task, Undoable};
 pub use self::builder::{AfterPivot, BeforePivot, Finished, SagaBuilder};
+pub use self::engine::{
+    Answer, By, Engine, EngineBuilder, Error, Snapshot, StartError, Started, Status, StepSnapshot,
+    StepStatus, Watch,
+};
 pub use self::error::{Class, ForwardError, NotYet, StepError};
 pub use self::group::{Group, Member, Members};
 pub use self::inputs::{Input, Inputs, Refs};

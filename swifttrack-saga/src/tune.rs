@@ -34,7 +34,7 @@ pub trait Tune: Step + Sized {
         Tuned::new(self).concurrency(max)
     }
 
-    /// What it calls: `Engine::wake` with this name also ends the
+    /// What it calls: [`Engine::wake`](crate::Engine::wake) with this name also ends the
     /// pauses between its attempts.
     fn on(self, partner: &'static str) -> Tuned<Self> {
         Tuned::new(self).on(partner)

@@ -5,6 +5,7 @@
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod batch;
+pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod types;

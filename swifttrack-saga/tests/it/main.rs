@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod engine;
+mod parts;
 #[cfg(feature = "conformance")]
 mod store;

@@ -1,0 +1,211 @@
+//! One attempt of a step or an undo: outside of any transaction, in a task of its own.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use crate::core::Refusal;
+use crate::erased::{Codec, ErasedStep, ErasedUndo, Input, Value};
+use crate::error::{Class, NotYet, StepError};
+use crate::hook::Failure;
+use crate::step::{Attempt, Evidence, Resolution};
+
+/// No encoded output is longer.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// What became of an attempt.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Done {
+        value: Value,
+        bytes: Arc<[u8]>,
+    },
+    Failed {
+        refusal: Refusal,
+        failure: Failure,
+        after: Option<Duration>,
+    },
+    Blocked {
+        on: Arc<str>,
+        retry_after: Duration,
+    },
+    UndoDone,
+    UndoFailed {
+        failure: Failure,
+        after: Option<Duration>,
+    },
+}
+
+/// What an attempt of a step needs.
+pub(crate) struct Forward {
+    pub(crate) step: Arc<dyn ErasedStep>,
+    pub(crate) codec: Codec,
+    pub(crate) attempt: Attempt,
+    pub(crate) input: Input,
+    /// An earlier attempt may have had an effect: ask first.
+    pub(crate) ask: bool,
+    pub(crate) timeout: Duration,
+}
+
+/// What an attempt to undo needs.
+pub(crate) struct Backward {
+    pub(crate) undo: Arc<dyn ErasedUndo>,
+    pub(crate) attempt: Attempt,
+    pub(crate) input: Input,
+    pub(crate) evidence: Evidence<Value>,
+}
+
+/// Runs a step once. Returns also until when it could still send something.
+pub(crate) async fn forward(work: Forward) -> (Verdict, Instant) {
+    let Forward {
+        step,
+        codec,
+        mut attempt,
+        input,
+        ask,
+        timeout,
+    } = work;
+    let input = Arc::new(input);
+    if ask {
+        let question = step.clone().resolve(attempt.clone(), input.clone());
+        let answer = caught(timeout_at(attempt.deadline, question)).await;
+        match answer {
+            Ok(Ok(Ok(Resolution::Done(value)))) => {
+                return (done(codec, value), attempt.deadline);
+            }
+            Ok(Ok(Ok(Resolution::Never))) => {
+                let why = failure("FENCED", "the partner has fenced the key");
+                return (failed(Refusal::Never, why), attempt.deadline);
+            }
+            Ok(Ok(Ok(Resolution::Happened | Resolution::NotYet | Resolution::CannotTell))) => (),
+            Ok(Ok(Err(error))) => return (not_answered(error), attempt.deadline),
+            Ok(Err(_)) => {
+                let why = failure("TIMED_OUT", "the question was not answered in time");
+                return (failed(Refusal::Retry, why), attempt.deadline);
+            }
+            Err(why) => return (failed(Refusal::Retry, why), attempt.deadline),
+        }
+        attempt.deadline = Instant::now() + timeout;
+    }
+    let deadline = attempt.deadline;
+    let verdict = match caught(timeout_at(deadline, step.run(attempt, input))).await {
+        Ok(Ok(Ok(value))) => done(codec, value),
+        Ok(Ok(Err(error))) => not_done(error),
+        Ok(Err(_)) => {
+            let why = failure("TIMED_OUT", "the attempt was not answered in time");
+            failed(Refusal::Unknown, why)
+        }
+        Err(why) => failed(Refusal::Unknown, why),
+    };
+    (verdict, deadline)
+}
+
+/// Runs an undo once.
+pub(crate) async fn backward(work: Backward) -> (Verdict, Instant) {
+    let Backward {
+        undo,
+        attempt,
+        input,
+        evidence,
+    } = work;
+    let deadline = attempt.deadline;
+    let undo = undo.undo(attempt, Arc::new(input), evidence);
+    let again = |failure| Verdict::UndoFailed {
+        failure,
+        after: None,
+    };
+    let verdict = match caught(timeout_at(deadline, undo)).await {
+        Ok(Ok(Ok(()))) => Verdict::UndoDone,
+        Ok(Ok(Err(error))) => match error.blocked {
+            Some((on, retry_after)) => Verdict::Blocked { on, retry_after },
+            None => Verdict::UndoFailed {
+                after: error.after,
+                failure: error.failure(),
+            },
+        },
+        Ok(Err(_)) => again(failure("TIMED_OUT", "the undo was not answered in time")),
+        Err(why) => again(why),
+    };
+    (verdict, deadline)
+}
+
+/// A panic in a user's step is an outcome, not the end of a worker.
+async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .map_err(|panic| {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            failure("PANICKED", &message)
+        })
+}
+
+fn done(codec: Codec, value: Value) -> Verdict {
+    match (codec.encode)(&value) {
+        Ok(bytes) if bytes.len() <= PAYLOAD_BYTES_MAX => Verdict::Done {
+            value,
+            bytes: bytes.into(),
+        },
+        Ok(bytes) => {
+            let what = format!("the output has {} bytes", bytes.len());
+            failed(Refusal::Unknown, failure("PAYLOAD_TOO_LARGE", &what))
+        }
+        Err(error) => {
+            let why = failure("PAYLOAD_NOT_ENCODED", &error.to_string());
+            failed(Refusal::Unknown, why)
+        }
+    }
+}
+
+fn not_done(error: StepError) -> Verdict {
+    let (refusal, after) = match &error.class {
+        Class::Rejected => (Refusal::Rejected, None),
+        Class::Retry { after } => (Refusal::Retry, *after),
+        Class::Unknown { after } => (Refusal::Unknown, *after),
+        Class::Blocked { on, retry_after } => {
+            return Verdict::Blocked {
+                on: on.clone(),
+                retry_after: *retry_after,
+            };
+        }
+    };
+    Verdict::Failed {
+        refusal,
+        failure: error.failure(),
+        after,
+    }
+}
+
+fn not_answered(error: NotYet) -> Verdict {
+    match error.blocked {
+        Some((on, retry_after)) => Verdict::Blocked { on, retry_after },
+        // Nothing new is known: what may have happened still may.
+        None => Verdict::Failed {
+            refusal: Refusal::Retry,
+            after: error.after,
+            failure: error.failure(),
+        },
+    }
+}
+
+fn failed(refusal: Refusal, failure: Failure) -> Verdict {
+    Verdict::Failed {
+        refusal,
+        failure,
+        after: None,
+    }
+}
+
+fn failure(code: &str, message: &str) -> Failure {
+    Failure {
+        code: code.into(),
+        message: crate::error::clip(message, crate::error::MESSAGE_BYTES_MAX).into(),
+    }
+}

@@ -1,0 +1,138 @@
+//! How an engine is set up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::engine::Engine;
+use crate::engine::error::Error;
+use crate::engine::keeper::Keeper;
+use crate::engine::lane::Lane;
+use crate::engine::registry::{Registered, Registry};
+use crate::engine::shared::{LANES, LaneSender, STARTS_MAX, Settings, Shared};
+use crate::saga::Saga;
+use crate::store::{Store, WorkerId};
+
+/// What an engine is made of. Made by [`Engine::builder`].
+///
+/// # Defaults
+///
+/// - `lease`: 15 s
+/// - `active_max`: 20,000 sagas in memory
+/// - `attention_after`: 10 failures, 15 minutes blocked
+/// - `sweep_every`: 2 s
+/// - `crashes_max`: 3
+#[must_use = "an engine begins with `spawn`"]
+pub struct EngineBuilder {
+    store: Arc<dyn Store>,
+    registry: Registry,
+    clash: Option<Error>,
+    settings: Settings,
+}
+
+impl EngineBuilder {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            registry: Registry::default(),
+            clash: None,
+            settings: Settings {
+                lease: Duration::from_secs(15),
+                active_max: 20_000,
+                attention_failures: 10,
+                attention_blocked: Duration::from_mins(15),
+                sweep_every: Duration::from_secs(2),
+                crashes_max: 3,
+            },
+        }
+    }
+
+    /// Knows this saga: any number of definitions, and several versions of each.
+    pub fn register<I, O>(mut self, saga: &Saga<I, O>) -> Self {
+        if !self.registry.add(Registered::new(saga)) {
+            let definition = saga.definition();
+            let (name, version) = (definition.name(), definition.version());
+            let message = format!("two definitions are {name:?} version {version}");
+            self.clash.get_or_insert(Error::invalid(message));
+        }
+        self
+    }
+
+    /// How long others wait before they take over what this process held when it dies. It is
+    /// renewed three times as often. At least 100 ms.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease.max(Duration::from_millis(100));
+        self
+    }
+
+    /// So many sagas are in memory at most; the others wait in the store.
+    pub fn active_max(mut self, sagas: usize) -> Self {
+        self.settings.active_max = sagas.max(1);
+        self
+    }
+
+    /// After how many failures in a row of an undo (or of a step after the pivot), or how
+    /// long a refusal, a saga asks for a person's eyes while it goes on trying.
+    pub fn attention_after(mut self, failures: u32, blocked: Duration) -> Self {
+        self.settings.attention_failures = failures.max(1);
+        self.settings.attention_blocked = blocked;
+        self
+    }
+
+    /// How often it looks for what others made due, without a hint. At most 2 s.
+    pub fn sweep_every(mut self, pause: Duration) -> Self {
+        let (least, most) = (Duration::from_millis(10), Duration::from_secs(2));
+        self.settings.sweep_every = pause.clamp(least, most);
+        self
+    }
+
+    /// A saga that was running when its process died so many times in a row is parked.
+    pub fn crashes_max(mut self, crashes: i16) -> Self {
+        self.settings.crashes_max = crashes.max(1);
+        self
+    }
+
+    /// Registers this process as a worker, takes its share of the shards, and begins.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be used, or two different definitions have one name and version.
+    pub async fn spawn(self) -> Result<Engine, Error> {
+        if let Some(clash) = self.clash {
+            return Err(clash);
+        }
+        let mut senders = Vec::with_capacity(LANES);
+        let mut receivers = Vec::with_capacity(LANES);
+        for _ in 0..LANES {
+            let (events, events_in) = mpsc::unbounded_channel();
+            let (starts, starts_in) = mpsc::channel(STARTS_MAX);
+            senders.push(LaneSender { events, starts });
+            receivers.push((events_in, starts_in));
+        }
+        let worker = WorkerId(Uuid::now_v7());
+        let shared = Arc::new(Shared::new(
+            self.store,
+            self.registry,
+            self.settings,
+            senders,
+            worker,
+        ));
+        let keeper = Keeper::begin(shared.clone()).await?;
+        for (index, (events, starts)) in receivers.into_iter().enumerate() {
+            tokio::spawn(Lane::new(index, shared.clone(), events, starts).run());
+        }
+        tokio::spawn(keeper.run());
+        Ok(Engine { shared })
+    }
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,275 @@
+//! How sagas come into memory, and come in again.
+
+use uuid::Uuid;
+
+use super::Lane;
+use crate::core::{Input, Output, State};
+use crate::engine::live::{Live, Restored, value_of};
+use crate::erased::Value;
+use crate::store::{Command, Loaded, StoredSignal, Timestamp};
+
+impl Lane {
+    /// The store says that this one needs somebody.
+    pub(super) fn take(&mut self, loaded: Loaded) {
+        if let Some(live) = self.sagas.get_mut(&loaded.saga) {
+            if loaded.ctl > live.ctl {
+                // What was asked comes first, before what is not durable yet.
+                self.reload.insert(loaded.saga);
+            }
+            return;
+        }
+        let known = self.shared.registry.get(&loaded.definition, loaded.version);
+        let Some(registered) = known.cloned() else {
+            return;
+        };
+        let key = (registered.group.clone(), loaded.shard);
+        let Some(held) = self.leases.get(&key).filter(|held| held.draining.is_none()) else {
+            return;
+        };
+        let unclean = held.lease.unclean;
+        if self.shared.room() == 0 {
+            return;
+        }
+        let saga = loaded.saga;
+        let readable = Restored::from(&registered, &loaded.journal);
+        let (restored, fault) = match readable {
+            Ok(restored) => (restored, None),
+            Err(error) => {
+                tracing::error!(%saga, %error, "a saga cannot be read and is parked");
+                (unread(&registered, &loaded), Some(error))
+            }
+        };
+        let mut live = Live {
+            saga,
+            id: loaded.id.as_str().into(),
+            registered,
+            shard: loaded.shard,
+            state: restored.state,
+            input: restored.input,
+            values: restored.values,
+            ctl: loaded.ctl,
+            crashes: loaded.crashes,
+            at: restored.at,
+            pending: None,
+            stuck: None,
+            attempts: Vec::new(),
+            waiting: Vec::new(),
+            patience: Vec::new(),
+            timer: None,
+            starter: None,
+        };
+        let running = live.state.running();
+        if running && unclean {
+            live.crashes = live.crashes.saturating_add(1);
+        }
+        let until = self.until(&live);
+        let crashes = live.crashes;
+        self.insert(live);
+        if let Some(fault) = fault {
+            let reason = fault.to_string().into();
+            self.feed_held(saga, Input::Quarantine { reason, until }, None, true);
+            return;
+        }
+        if running && crashes >= self.shared.settings.crashes_max {
+            let reason = format!("its process died {crashes} times while it ran").into();
+            self.feed_held(saga, Input::Quarantine { reason, until }, None, true);
+        } else if running {
+            self.feed_held(saga, Input::Interrupted { until }, None, true);
+        }
+        self.ask(saga, loaded.commands, loaded.signals);
+        self.feed(saga, Input::Release, None);
+        self.set_timer(saga);
+        self.evict_if_idle(saga);
+    }
+
+    /// Until when attempts that another process began could still send something.
+    fn until(&self, live: &Live) -> Timestamp {
+        let running = live.running();
+        let timeouts = running
+            .iter()
+            .filter_map(|node| live.definition().nodes[usize::from(*node)].policy);
+        // An attempt that asks first takes up to twice its timeout.
+        let longest = timeouts.map(|policy| policy.attempt_timeout * 2).max();
+        self.shared
+            .clock
+            .now()
+            .saturating_add(longest.unwrap_or_default())
+    }
+
+    /// Takes in what was asked of a saga, holding what it would start.
+    fn ask(&mut self, saga: Uuid, commands: Vec<Command>, signals: Vec<StoredSignal>) {
+        for command in commands {
+            let n = command.n;
+            let command = self.checked(saga, command);
+            self.feed_held(saga, Input::Command(command), None, true);
+            self.with_pending(saga, |pending| pending.requests_until = n);
+        }
+        for signal in signals {
+            let n = signal.n;
+            let input = Input::Heard {
+                number: n,
+                name: self.heard(saga, &signal),
+                words: signal.payload,
+            };
+            self.feed_held(saga, input, None, true);
+            self.with_pending(saga, |pending| pending.signals.push(n));
+        }
+    }
+
+    fn with_pending(&mut self, saga: Uuid, change: impl FnOnce(&mut crate::engine::live::Pending)) {
+        let live = self.sagas.get_mut(&saga);
+        if let Some(pending) = live.and_then(|live| live.pending.as_mut()) {
+            change(pending);
+        }
+    }
+
+    /// The name under which a signal is heard: none if nobody can read its words.
+    fn heard(&self, saga: Uuid, signal: &StoredSignal) -> std::sync::Arc<str> {
+        let readable = self.sagas.get(&saga).is_some_and(|live| {
+            let place = live.definition().place(&signal.name);
+            let place = place.and_then(|place| u16::try_from(place).ok());
+            place.is_some_and(|place| {
+                let output = Output::Heard(signal.payload.clone());
+                value_of(&live.registered, place, &output).is_ok()
+            })
+        });
+        match readable {
+            true => signal.name.as_str().into(),
+            false => {
+                tracing::warn!(%saga, signal = %signal.name, "a signal that nobody understands");
+                "".into()
+            }
+        }
+    }
+
+    /// A verb that brings an output which is not one is refused in the journal.
+    fn checked(&self, saga: Uuid, command: Command) -> Command {
+        if command.verb != "resolve" {
+            return command;
+        }
+        let readable = self.sagas.get(&saga).is_some_and(|live| {
+            let body = command.body.as_deref().unwrap_or("{}");
+            let Ok(body) = serde_json::from_str::<crate::core::Body>(body) else {
+                return false;
+            };
+            let place = match &body.step {
+                Some(step) => live.definition().place(step),
+                None => live.state.stuck().map(usize::from),
+            };
+            match (place, &body.output) {
+                (Some(place), Some(output)) => {
+                    let work = &live.registered.code.work[place];
+                    (work.codec.decode)(output.as_bytes()).is_ok()
+                }
+                (_, None) => true,
+                (None, _) => false,
+            }
+        });
+        match readable {
+            true => command,
+            false => Command {
+                verb: "resolve-unreadable".to_owned(),
+                ..command
+            },
+        }
+    }
+
+    /// Reads sagas again whose commit conflicted, and decides again.
+    pub(super) async fn read_again(&mut self) {
+        if self.reload.is_empty() {
+            return;
+        }
+        let sagas: Vec<Uuid> = self.reload.iter().copied().take(super::BATCH_MAX).collect();
+        let loaded = match self.shared.store.load(&sagas).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::warn!(%error, "sagas could not be read again yet");
+                tokio::time::sleep(super::AGAIN_AFTER).await;
+                return;
+            }
+        };
+        for saga in &sagas {
+            self.reload.remove(saga);
+            self.dirty.retain(|dirty| dirty != saga);
+            self.stuck.retain(|(_, stuck)| stuck != saga);
+        }
+        for saga in &sagas {
+            match loaded.iter().position(|loaded| loaded.saga == *saga) {
+                None => self.drop_saga(*saga),
+                Some(place) => self.replace(loaded[place].clone()),
+            }
+        }
+    }
+
+    fn replace(&mut self, loaded: Loaded) {
+        let saga = loaded.saga;
+        let Some(live) = self.sagas.get_mut(&saga) else {
+            return;
+        };
+        let restored = match Restored::from(&live.registered, &loaded.journal) {
+            Ok(restored) => restored,
+            Err(error) => {
+                tracing::error!(%saga, %error, "a saga cannot be read again");
+                return self.drop_saga(saga);
+            }
+        };
+        let mut inputs: Vec<(Input, Option<Value>)> = Vec::new();
+        if let Some(pending) = live.pending.take() {
+            inputs.extend(pending.inputs);
+        }
+        if let Some(stuck) = live.stuck.take() {
+            inputs.extend(stuck.deferred);
+        }
+        live.state = restored.state;
+        live.values = restored.values;
+        live.at = restored.at;
+        live.ctl = loaded.ctl;
+        live.crashes = loaded.crashes;
+        let known: Vec<u16> = inputs
+            .iter()
+            .filter_map(|(input, _)| node_of(input))
+            .collect();
+        // Allowed by a transition that is durable after all, and not begun.
+        let orphans: Vec<u16> = live
+            .running()
+            .into_iter()
+            .filter(|node| !live.under_way(*node) && !known.contains(node))
+            .collect();
+        self.ask(saga, loaded.commands, loaded.signals);
+        for (input, value) in inputs {
+            self.feed_held(saga, input, value, true);
+        }
+        for node in orphans {
+            match self.sagas.get(&saga) {
+                Some(live) if live.pointless(node) => self.withdraw(saga, node),
+                _ => self.begin(saga, node),
+            }
+        }
+        self.feed(saga, Input::Release, None);
+        self.set_timer(saga);
+        self.evict_if_idle(saga);
+    }
+}
+
+/// The node whose attempt an input is the result of.
+fn node_of(input: &Input) -> Option<u16> {
+    match input {
+        Input::Done { node, .. }
+        | Input::Failed { node, .. }
+        | Input::UndoDone { node, .. }
+        | Input::UndoFailed { node, .. } => Some(*node),
+        _ => None,
+    }
+}
+
+/// What stands for a saga whose journal cannot be read, so that it can be parked.
+fn unread(registered: &crate::engine::registry::Registered, loaded: &Loaded) -> Restored {
+    let mut state = State::new(&registered.definition);
+    state.seq = loaded.seq;
+    Restored {
+        state,
+        input: std::sync::Arc::new(()),
+        values: vec![None; registered.definition.nodes.len()],
+        at: loaded.journal.last().map_or(Timestamp(0), |row| row.at),
+    }
+}
