@@ -1,6 +1,7 @@
 //! One request and its answer, whoever carries them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,4 +31,38 @@ pub trait Exchange: fmt::Debug + Send + Sync + 'static {
         request: Request<Bytes>,
         cx: &CallContext,
     ) -> Result<Response<Bytes>, Error>;
+}
+
+#[async_trait]
+impl<E: Exchange + ?Sized> Exchange for Arc<E> {
+    async fn exchange(
+        &self,
+        request: Request<Bytes>,
+        cx: &CallContext,
+    ) -> Result<Response<Bytes>, Error> {
+        (**self).exchange(request, cx).await
+    }
+}
+
+/// Sees whether a GET of this path is answered with 2xx.
+///
+/// # Errors
+///
+/// When it is answered with anything else, or not at all.
+pub async fn probe(
+    exchange: &(impl Exchange + ?Sized),
+    path: &str,
+    cx: &CallContext,
+) -> Result<(), Error> {
+    let request = Request::get(path)
+        .body(Bytes::new())
+        .map_err(|error| Error::local("the path cannot be used").with_source(error))?;
+    let status = exchange.exchange(request, cx).await?.status();
+    match status.is_success() {
+        true => Ok(()),
+        false => Err(Error::unknown(format!(
+            "the partner answered {}",
+            status.as_u16()
+        ))),
+    }
 }

@@ -19,7 +19,7 @@ mod retry_after;
 mod wire;
 
 pub use self::client::Client;
-pub use self::exchange::Exchange;
+pub use self::exchange::{Exchange, probe};
 pub use self::retry_after::retry_after;
 
 /// The header that names an exchange and that an answer echoes.

@@ -80,7 +80,7 @@ impl Client {
         headers: &[&dyn Encode],
         body: &dyn Encode,
         cx: &CallContext,
-    ) -> impl Future<Output = Result<Reply<B, D>, Error>> + Send {
+    ) -> impl Future<Output = Result<Reply<B, D>, Error>> + Send + use<B, D> {
         // Written before the first await, so that what is written need not be `Sync`.
         let request = self.request(action, headers, body);
         let exchange = Arc::clone(&self.exchange);

@@ -3,7 +3,13 @@
 //! A file a partner: its messages mapped to and from the words below. What may
 //! be retried and what is undone is not decided here but by the saga.
 
+mod cms;
+mod ros;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::cms::CmsAdapter;
+pub use self::ros::RosAdapter;
 
 /// How to name an order's effect at a partner, to ask about it or to take it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
