@@ -4,7 +4,9 @@
 mod cms;
 mod control;
 mod http;
+mod judge;
 mod modes;
+mod planted;
 mod process;
 mod rig;
 mod ros;

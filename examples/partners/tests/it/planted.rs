@@ -1,0 +1,286 @@
+//! Small order services with one bug each, and one without: to be judged, and found out.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::http::Client;
+use crate::rig::{Ask, rest, soap, verify};
+
+/// What is wrong with the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    None,
+    /// Every attempt has a key of its own.
+    NewKey,
+    /// Nothing is written down.
+    Forgets,
+    /// A call without an answer counts as one that did nothing.
+    TimeoutIsFailure,
+}
+
+const BUGS: [(&str, Bug); 4] = [
+    ("none", Bug::None),
+    ("new_key", Bug::NewKey),
+    ("forgets", Bug::Forgets),
+    ("timeout_is_failure", Bug::TimeoutIsFailure),
+];
+
+/// The command that serves with this bug: this very test program, told to run [`serve`] alone.
+pub(crate) fn command(bug: Bug) -> Vec<String> {
+    let name = BUGS.iter().find(|(_, known)| *known == bug).unwrap().0;
+    let program = std::env::current_exe().unwrap();
+    [
+        "env",
+        &format!("PLANTED={name}"),
+        program.to_str().unwrap(),
+        "planted::serve",
+        "--exact",
+        "--nocapture",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// No test, but the service: it serves until it is killed if `PLANTED` names its bug.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serve() {
+    let Ok(planted) = std::env::var("PLANTED") else {
+        return;
+    };
+    let bug = BUGS.iter().find(|(name, _)| *name == planted).unwrap().1;
+    let service = Arc::new(Service::open(bug));
+    for id in service.orders.lock().unwrap().keys() {
+        tokio::spawn(Arc::clone(&service).run(id.clone()));
+    }
+    let app = Router::new()
+        .route("/readyz", get(|| async {}))
+        .route("/api/orders", post(submit))
+        .route("/api/orders/{id}/status", get(status))
+        .with_state(service);
+    let port = std::env::var("PORT").unwrap();
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await;
+    axum::serve(listener.unwrap(), app).await.unwrap();
+}
+
+async fn submit(
+    State(service): State<Arc<Service>>,
+    Json(body): Json<Value>,
+) -> (StatusCode, Json<Value>) {
+    let id = body["id"].as_str().unwrap().to_owned();
+    let new = Order {
+        id: id.clone(),
+        body,
+        begun: 0,
+        done: 0,
+        end: None,
+    };
+    let known = service.orders.lock().unwrap().contains_key(&id);
+    if !known {
+        service.save(&new);
+        service.orders.lock().unwrap().insert(id.clone(), new);
+        tokio::spawn(Arc::clone(&service).run(id));
+    }
+    (StatusCode::ACCEPTED, Json(json!({"status": "accepted"})))
+}
+
+async fn status(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, StatusCode> {
+    let orders = service.orders.lock().unwrap();
+    let order = orders.get(&id).ok_or(StatusCode::NOT_FOUND)?;
+    let status = match order.end {
+        None => "PROCESSING",
+        Some(true) => "READY_FOR_DELIVERY",
+        Some(false) => "FAILED",
+    };
+    Ok(Json(json!({"orderId": id, "status": status})))
+}
+
+/// How far an order is. Written before and after every step, and after the end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Order {
+    id: String,
+    body: Value,
+    /// Steps that may have happened.
+    begun: usize,
+    /// Steps that happened.
+    done: usize,
+    /// Whether it is ready, once it has ended.
+    end: Option<bool>,
+}
+
+struct Service {
+    bug: Bug,
+    journal: PathBuf,
+    partners: [SocketAddr; 2],
+    orders: Mutex<HashMap<String, Order>>,
+}
+
+enum Outcome {
+    Done,
+    Rejected,
+    Again,
+    Unknown,
+}
+
+const STEPS: usize = 2;
+const TRIES: usize = 12;
+
+impl Service {
+    fn open(bug: Bug) -> Self {
+        let dir = PathBuf::from(std::env::var("DATA_DIR").unwrap());
+        std::fs::create_dir_all(&dir).unwrap();
+        let journal = dir.join("journal");
+        let lines = std::fs::read_to_string(&journal).unwrap_or_default();
+        // A torn last line is no line; a later state of an order replaces the former.
+        let orders = lines
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Order>(line).ok());
+        let partner = |name: &str| {
+            let url = std::env::var(name).unwrap();
+            let place = url.split_once("://").unwrap().1;
+            place.to_socket_addrs().unwrap().next().unwrap()
+        };
+        Self {
+            bug,
+            partners: [partner("CMS_URL"), partner("ROS_URL")],
+            orders: Mutex::new(orders.map(|order| (order.id.clone(), order)).collect()),
+            journal,
+        }
+    }
+
+    fn save(&self, order: &Order) {
+        if self.bug == Bug::Forgets {
+            return;
+        }
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&self.journal)
+            .unwrap();
+        // A line feed first, so that a torn line spoils no other.
+        let line = format!("\n{}\n", serde_json::to_string(order).unwrap());
+        file.write_all(line.as_bytes()).unwrap();
+    }
+
+    fn change(&self, id: &str, change: impl FnOnce(&mut Order)) -> Order {
+        let mut orders = self.orders.lock().unwrap();
+        let order = orders.get_mut(id).unwrap();
+        change(order);
+        self.save(order);
+        order.clone()
+    }
+
+    async fn run(self: Arc<Self>, id: String) {
+        let mut order = self.orders.lock().unwrap()[&id].clone();
+        if order.end.is_some() {
+            return;
+        }
+        let mut ready = true;
+        for step in order.done..STEPS {
+            order = self.change(&id, |order| order.begun = step + 1);
+            if !self.forward(&order, step).await {
+                ready = false;
+                break;
+            }
+            order = self.change(&id, |order| order.done = step + 1);
+        }
+        if !ready {
+            let undo = match self.bug {
+                Bug::TimeoutIsFailure => order.done,
+                _ => order.begun,
+            };
+            for step in (0..undo).rev() {
+                self.undo(&order, step).await;
+            }
+        }
+        self.change(&id, |order| order.end = Some(ready));
+    }
+
+    async fn forward(&self, order: &Order, step: usize) -> bool {
+        for attempt in 0..TRIES {
+            let key = match self.bug {
+                Bug::NewKey => format!("{}:{step}:{attempt}", order.id),
+                _ => format!("{}:{step}", order.id),
+            };
+            match self.call(step, forward(order, step, &key)).await {
+                Outcome::Done => return true,
+                Outcome::Rejected => return false,
+                Outcome::Unknown if self.bug == Bug::TimeoutIsFailure => return false,
+                Outcome::Again | Outcome::Unknown => sleep(Duration::from_millis(30)).await,
+            }
+        }
+        false
+    }
+
+    async fn undo(&self, order: &Order, step: usize) {
+        let key = format!("{}:{step}:undo", order.id);
+        while !matches!(
+            self.call(step, cancel(order, step, &key)).await,
+            Outcome::Done
+        ) {
+            sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    async fn call(&self, step: usize, ask: Ask) -> Outcome {
+        let exchange = async {
+            let mut client = Client::to(self.partners[step]).await;
+            ask.send(&mut client).await;
+            client.answer().await
+        };
+        let answer = match timeout(Duration::from_millis(150), exchange).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => return Outcome::Unknown,
+        };
+        let body = String::from_utf8_lossy(&answer.body);
+        if (200..300).contains(&answer.status) {
+            Outcome::Done
+        } else if body.contains("REJECTED") {
+            Outcome::Rejected
+        } else if body.contains("NOT_APPLIED") {
+            Outcome::Again
+        } else {
+            Outcome::Unknown
+        }
+    }
+}
+
+fn forward(order: &Order, step: usize, key: &str) -> Ask {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let body = &order.body;
+    match step {
+        0 => {
+            let address = text(&body["deliveryAddresses"][0]);
+            let inner = verify(&order.id, &text(&body["clientId"]), &address);
+            soap("VerifyContract", key, &inner)
+        }
+        _ => rest("PUT", &order.id, key, &body.to_string()),
+    }
+}
+
+fn cancel(order: &Order, step: usize, key: &str) -> Ask {
+    match step {
+        0 => {
+            let inner = format!(
+                "<c:OrderId>{}</c:OrderId><c:Reason>undo</c:Reason>",
+                order.id
+            );
+            soap("CancelContract", key, &inner)
+        }
+        _ => rest("DELETE", &order.id, key, ""),
+    }
+}
