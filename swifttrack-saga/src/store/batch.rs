@@ -1,6 +1,11 @@
 //! What the SQL stores agree on about a batch.
 
-use super::{Change, Head, StoreError};
+use std::any::Any;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Change, Head, Outcome, StoreError};
 
 /// Shards of a group.
 pub(super) const SHARDS: u16 = 64;
@@ -55,3 +60,43 @@ fn check_change(change: &Change) -> Result<(), StoreError> {
         change.saga
     )))
 }
+
+/// Marks those that a commit has made durable.
+pub(super) fn decide(outcomes: &mut [Option<Outcome>], which: &[usize], outcome: &Outcome) {
+    for i in which {
+        outcomes[*i] = Some(outcome.clone());
+    }
+}
+
+/// Marks those that a batch had to leave out.
+pub(super) fn settle(outcomes: &mut [Option<Outcome>], lost: Vec<(usize, Outcome)>) {
+    for (i, outcome) in lost {
+        outcomes[i] = Some(outcome);
+    }
+}
+
+/// Marks the starts that a hook refused. One that refuses nothing of the batch has failed.
+pub(super) fn refuse<'a>(
+    outcomes: &mut [Option<Outcome>],
+    accepted: impl Iterator<Item = (usize, &'a Change)> + Clone,
+    refused: Vec<(Uuid, Reason)>,
+) -> Result<(), StoreError> {
+    let mut known = false;
+    for (saga, reason) in refused {
+        let start = accepted
+            .clone()
+            .find(|(_, change)| change.saga == saga && change.start.is_some());
+        if let Some((i, _)) = start {
+            outcomes[i] = Some(Outcome::Refused(reason));
+            known = true;
+        }
+    }
+    if known {
+        return Ok(());
+    }
+    Err(StoreError::hook(
+        "the hook refused what is no start of this batch",
+    ))
+}
+
+type Reason = Arc<dyn Any + Send + Sync>;

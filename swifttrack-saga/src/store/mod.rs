@@ -8,6 +8,8 @@ mod batch;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod types;
 
 use async_trait::async_trait;

@@ -14,6 +14,7 @@ use super::error::{Phase, hook_error, is_conflict, store_error};
 use super::rows::{Batch, Item, statement};
 use super::sift::{Sifted, sift};
 use crate::hook::{HookError, Transition};
+use crate::store::batch::{decide, refuse, settle};
 use crate::store::{Change, Outcome, StoreError, WorkerId};
 
 /// One round trip: everything, or an error if one of them moved.
@@ -177,21 +178,9 @@ impl Flush<'_> {
         match self.hook(&mut tx, items, &accepted).await {
             Ok(()) => {}
             Err(HookError::Refuse(refused)) => {
-                let mut known = false;
-                for (saga, reason) in refused {
-                    let start = accepted.iter().find(|i| {
-                        items[**i].change.saga == saga && items[**i].change.start.is_some()
-                    });
-                    if let Some(i) = start {
-                        outcomes[*i] = Some(Outcome::Refused(reason));
-                        known = true;
-                    }
-                }
-                if known {
-                    return Ok(tx.rollback().await?);
-                }
-                let error = StoreError::hook("the hook refused what is no start of this batch");
-                return Err(self.undo(tx, Failed::Known(error)).await);
+                tx.rollback().await?;
+                let changes = accepted.iter().map(|i| (*i, items[*i].change));
+                return refuse(outcomes, changes, refused).map_err(Failed::Known);
             }
             Err(HookError::Failed(source)) => {
                 return Err(self.undo(tx, Failed::Known(hook_error(source))).await);
@@ -245,18 +234,6 @@ impl Flush<'_> {
 
 fn pick<'a>(items: &[Item<'a>], which: &[usize]) -> Vec<Item<'a>> {
     which.iter().map(|i| items[*i]).collect()
-}
-
-fn decide(outcomes: &mut [Option<Outcome>], which: &[usize], outcome: &Outcome) {
-    for i in which {
-        outcomes[*i] = Some(outcome.clone());
-    }
-}
-
-fn settle(outcomes: &mut [Option<Outcome>], lost: Vec<(usize, Outcome)>) {
-    for (i, outcome) in lost {
-        outcomes[i] = Some(outcome);
-    }
 }
 
 fn has_extras(change: &Change) -> bool {

@@ -1,0 +1,120 @@
+//! What is asked about sagas.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, query};
+use uuid::Uuid;
+
+use super::{SqliteStore, failed};
+use crate::store::{Found, Listed, Page, Row, StoreError, Timestamp};
+
+pub(super) async fn find(
+    store: &SqliteStore,
+    definition: &str,
+    id: &str,
+) -> Result<Option<Found>, StoreError> {
+    let Some(number) = store.known(definition).await? else {
+        return Ok(None);
+    };
+    let row = query(
+        "SELECT k.saga, k.id, s.version, s.seq, s.state, s.attention, s.wake_at, ?3 AS name,
+             k.input_hash
+         FROM saga_key k LEFT JOIN saga s ON s.saga = k.saga
+         WHERE k.definition = ?1 AND k.id = ?2",
+    )
+    .bind(number)
+    .bind(id)
+    .bind(definition)
+    .fetch_optional(&store.read)
+    .await
+    .map_err(failed)?;
+    row.map(|row| {
+        let running = match row.try_get::<Option<i64>, _>("seq")? {
+            Some(_) => Some(listed(&row)?),
+            None => None,
+        };
+        let hash: &[u8] = row.try_get("input_hash")?;
+        Ok(Found {
+            saga: row.try_get("saga")?,
+            input_hash: hash
+                .try_into()
+                .map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
+            running,
+        })
+    })
+    .transpose()
+    .map_err(|error: sqlx::Error| StoreError::unavailable(error))
+}
+
+pub(super) async fn list(store: &SqliteStore, page: Page) -> Result<Vec<Listed>, StoreError> {
+    let definition = match &page.definition {
+        None => None,
+        Some(name) => match store.known(name).await? {
+            None => return Ok(Vec::new()),
+            number => number,
+        },
+    };
+    let rows = query(
+        "SELECT s.saga, k.id, s.version, s.seq, s.state, s.attention, s.wake_at, d.name
+         FROM saga s CROSS JOIN saga_key k ON k.saga = s.saga
+         CROSS JOIN saga_name d ON d.n = k.definition
+         WHERE s.saga > ?1 AND (?2 IS NULL OR k.definition = ?2) AND (?3 IS NULL OR s.state = ?3)
+         ORDER BY s.saga LIMIT ?4",
+    )
+    .bind(page.after.unwrap_or(Uuid::nil()))
+    .bind(definition)
+    .bind(page.state)
+    .bind(page.limit)
+    .fetch_all(&store.read)
+    .await
+    .map_err(failed)?;
+    rows.iter()
+        .map(listed)
+        .collect::<Result<_, _>>()
+        .map_err(StoreError::unavailable)
+}
+
+pub(super) async fn history(
+    store: &SqliteStore,
+    saga: Uuid,
+    after: u32,
+    limit: u32,
+) -> Result<Vec<Row>, StoreError> {
+    let rows = query(
+        "SELECT seq, kind, node, at, payload, facts FROM saga_event
+         WHERE saga = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+    )
+    .bind(saga)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(&store.read)
+    .await
+    .map_err(failed)?;
+    rows.iter()
+        .map(event)
+        .collect::<Result<_, _>>()
+        .map_err(StoreError::unavailable)
+}
+
+fn listed(row: &SqliteRow) -> Result<Listed, sqlx::Error> {
+    Ok(Listed {
+        saga: row.try_get("saga")?,
+        definition: row.try_get("name")?,
+        version: row.try_get("version")?,
+        id: row.try_get("id")?,
+        seq: row.try_get("seq")?,
+        state: row.try_get("state")?,
+        attention: row.try_get("attention")?,
+        wake_at: row.try_get::<Option<i64>, _>("wake_at")?.map(Timestamp),
+    })
+}
+
+fn event(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+    Ok(Row {
+        seq: row.try_get("seq")?,
+        kind: row.try_get("kind")?,
+        node: row.try_get("node")?,
+        at: Timestamp(row.try_get("at")?),
+        payload: row.try_get::<Option<&[u8]>, _>("payload")?.map(Into::into),
+        facts: row.try_get::<Option<&str>, _>("facts")?.map(Into::into),
+    })
+}
