@@ -1,0 +1,94 @@
+//! `append` on SQLite.
+
+use serde_json::Value;
+use sqlx::SqliteConnection;
+
+use super::Connection;
+use super::sealed::Sealed;
+use crate::error::{Doing, Error};
+use crate::event::Event;
+
+/// The statement that appends, for users of other database crates. Its one parameter is a JSON
+/// array of arrays: id (hex), topic, key, type, payload (text), payload (hex, when it is not
+/// text), own headers (a JSON object as text), trace (`traceparent=…`), slot
+/// ([`slot_of`](crate::slot_of)), idempotency key or null. A row whose key is in `outbox_key` is
+/// left out; [`APPEND_KEYS_SQL`] follows in the same transaction.
+pub const APPEND_SQL: &str = "\
+INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, tracingspancontext, slot) \
+SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, \
+CASE WHEN value ->> 5 IS NULL THEN CAST(value ->> 4 AS BLOB) ELSE unhex(value ->> 5) END, \
+value ->> 6, value ->> 7, value ->> 8 \
+FROM json_each(?1) AS e \
+WHERE value ->> 9 IS NULL OR NOT EXISTS (SELECT 1 FROM outbox_key k WHERE k.key = e.value ->> 9) \
+ORDER BY e.key";
+
+/// Keeps the idempotency keys of a JSON array of strings.
+pub const APPEND_KEYS_SQL: &str = "\
+INSERT INTO outbox_key (key) SELECT value FROM json_each(?1) WHERE true \
+ON CONFLICT DO NOTHING";
+
+impl Connection for SqliteConnection {}
+
+impl Sealed for SqliteConnection {
+    async fn write(&mut self, events: &[&Event], keys: bool) -> Result<u64, Error> {
+        let rows: Vec<Value> = events.iter().map(|event| row(event)).collect();
+        let done = sqlx::query(APPEND_SQL)
+            .bind(Value::Array(rows).to_string())
+            .execute(&mut *self)
+            .await
+            .doing("appending events")?;
+        if keys {
+            // Second, so that without a transaction a crash in between forgets the key and
+            // not the event.
+            let keys: Vec<Value> = events
+                .iter()
+                .filter_map(|e| e.idempotency_key.as_deref())
+                .map(Value::from)
+                .collect();
+            sqlx::query(APPEND_KEYS_SQL)
+                .bind(Value::Array(keys).to_string())
+                .execute(&mut *self)
+                .await
+                .doing("keeping idempotency keys")?;
+        }
+        Ok(done.rows_affected())
+    }
+
+    async fn lock(&mut self, _keys: &[(&str, &str)]) -> Result<(), Error> {
+        Ok(()) // one writer at a time, whatever the key
+    }
+}
+
+fn row(event: &Event) -> Value {
+    let payload = event.payload.as_deref();
+    // SQLite's JSON ends a text at a NUL.
+    let text = payload
+        .filter(|bytes| !bytes.contains(&0))
+        .and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let hexed = match (payload, text) {
+        (Some(bytes), None) => Some(hex(bytes)),
+        _ => None,
+    };
+    Value::Array(vec![
+        event.id.simple().to_string().into(),
+        event.topic.as_ref().into(),
+        event.key.as_ref().into(),
+        event.kind.as_ref().into(),
+        text.into(),
+        hexed.into(),
+        event.headers_json().into(),
+        event.tracing_span_context().into(),
+        event.slot().into(),
+        event.idempotency_key.as_deref().into(),
+    ])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)] as char);
+        text.push(DIGITS[usize::from(byte & 15)] as char);
+    }
+    text
+}

@@ -1,0 +1,178 @@
+//! One producer, and what it says.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::errors;
+use super::ledger::{Ledger, Ticket};
+use crate::error::Error;
+use crate::publisher::Envelope;
+use crate::publisher::envelope::STANDARD_HEADERS;
+use crate::relay::core::{Batch, Fate, Outcome};
+use crate::relay::row::Row;
+
+/// A producer whose reports go to its ledger.
+pub(super) type KafkaProducer = BaseProducer<Context>;
+
+pub(super) fn create(config: &ClientConfig) -> Result<KafkaProducer, Error> {
+    config
+        .create_with_context(Context::default())
+        .map_err(|error| Error::kafka("making a producer", error))
+}
+
+/// What a producer's callbacks know. They run on the owner's thread, inside `poll`, so the
+/// lock is never waited for.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ledger: Ledger,
+    settled: Vec<(u64, Outcome)>,
+    /// The producer reported an error: nothing more may be handed to it.
+    failed: bool,
+}
+
+impl Context {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(&self, batch: &Arc<Batch>) -> u32 {
+        self.state().ledger.enter(batch)
+    }
+
+    pub(super) fn settle(&self, entry: u32, row: usize, fate: Fate) {
+        let mut state = self.state();
+        if let Some(done) = state.ledger.settle(Ledger::ticket(entry, row), fate) {
+            state.settled.push(done);
+        }
+    }
+
+    pub(super) fn take_settled(&self) -> Vec<(u64, Outcome)> {
+        std::mem::take(&mut self.state().settled)
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.state().failed
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            tracing::warn!(%error, reason, "the producer has failed");
+            self.state().failed = true;
+        } else {
+            tracing::debug!(%error, reason, "kafka");
+        }
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let mut state = self.state();
+        let fate = match result {
+            // Without an offset too: a retry that was a duplicate is acknowledged without one.
+            Ok(_) => Fate::Acked,
+            Err((error, _)) => {
+                state.failed = true;
+                errors::fate(error, false)
+            }
+        };
+        if let Some(done) = state.ledger.settle(Ticket::from(opaque), fate) {
+            state.settled.push(done);
+        }
+    }
+}
+
+/// What became of handing one row over.
+pub(super) enum Sent {
+    Queued,
+    Full,
+    Refused(Fate),
+}
+
+pub(super) fn send(
+    producer: &KafkaProducer,
+    envelope: &Envelope,
+    row: &Row,
+    entry: u32,
+    index: usize,
+) -> Sent {
+    let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+    let id = &*row.id.hyphenated().encode_lower(&mut buffer);
+    // An option, since `insert` takes the headers and gives them back.
+    let mut headers = Some(OwnedHeaders::new_with_capacity(STANDARD_HEADERS));
+    envelope.headers(row, id, &mut |key, value| {
+        headers = headers.take().map(|all| {
+            all.insert(Header {
+                key,
+                value: Some(value),
+            })
+        });
+    });
+    let mut record = BaseRecord::<str, [u8], usize>::with_opaque_to(
+        &row.topic,
+        Ledger::ticket(entry, index).into(),
+    )
+    .key(row.key.as_str())
+    .headers(headers.unwrap_or_default());
+    if let Some(payload) = &row.payload {
+        record = record.payload(payload.as_slice());
+    }
+    match producer.send(record) {
+        Ok(()) => Sent::Queued,
+        Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+            Sent::Full
+        }
+        // It was refused before it was queued, so it was refused alone.
+        Err((error, _)) => Sent::Refused(errors::fate(&error, true)),
+    }
+}
+
+/// What is known of a topic.
+pub(super) enum Topic {
+    There,
+    Away(String),
+    /// The brokers gave no answer in time.
+    Silent,
+}
+
+pub(super) fn look_up<C: ClientContext>(client: &Client<C>, topic: &str, limit: Duration) -> Topic {
+    let metadata = match client.fetch_metadata(Some(topic), limit) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            return match error.rdkafka_error_code() {
+                Some(code) if errors::is_of_the_topic(code) => Topic::Away(code.to_string()),
+                _ => Topic::Silent,
+            };
+        }
+    };
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Topic::Silent;
+    };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None if !found.partitions().is_empty() => Topic::There,
+        Some(code) if errors::is_of_the_topic(code) => Topic::Away(code.to_string()),
+        // It is being created, or has no leader now.
+        _ => Topic::Silent,
+    }
+}
+
+/// Drops what is queued and in flight; the reports of that come with the next polls.
+pub(super) fn purge(producer: &KafkaProducer) {
+    producer.purge(PurgeConfig::default().queue().inflight());
+}

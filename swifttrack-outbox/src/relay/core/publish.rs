@@ -1,0 +1,395 @@
+//! What to publish, and what became of it.
+
+use std::sync::Arc;
+
+use super::{
+    Action, BLOCKED_KEYS_MAX, Batch, Core, Fate, Gone, Guard, Moment, Outcome, PROBE_MAX,
+    PROBE_MIN, Pause, Phase, Poison, Producer, RETRY_MIN, Row, Stopping, Writing,
+};
+use crate::store::{Burial, id_mark};
+
+impl<P: Clone> Core<P> {
+    pub(super) fn drive_publish(&mut self, now: Moment, todo: &mut Vec<Action<P>>) {
+        let trusted = self.trusted(now) || !self.guarded(Guard::TrustDeadline);
+        if self.producer != Producer::Open || !trusted || self.stopping != Stopping::No {
+            return;
+        }
+        self.forget_suspects();
+        for group in 0..self.pending.len() {
+            loop {
+                let ahead = self
+                    .in_flight
+                    .values()
+                    .filter(|b| usize::from(b.group) == group)
+                    .count();
+                let limit = match self.careful {
+                    // Alone in flight, so that a refusal can be told from its neighbours'.
+                    Some(_) if !self.in_flight.is_empty() => break,
+                    Some(rows) => rows.min(self.set.batch_rows),
+                    None if ahead >= self.set.batches_max => break,
+                    None => self.set.batch_rows,
+                };
+                let Some(batch) = self.next_batch(group, limit) else {
+                    break;
+                };
+                todo.push(Action::Publish {
+                    generation: self.generation,
+                    batch,
+                });
+            }
+        }
+    }
+
+    /// Suspects that did not come back (somebody deleted them) keep nothing slow for ever.
+    fn forget_suspects(&mut self) {
+        let all_read = matches!(self.cursor, super::Cursor::At(_))
+            && self
+                .slots_in(&[Phase::Gained, Phase::Fencing, Phase::Clean, Phase::Scanning])
+                .is_empty();
+        let idle = self.in_flight.is_empty() && self.pending.iter().all(|q| q.is_empty());
+        if self.careful.is_some() && all_read && idle {
+            self.suspects.clear();
+            self.careful = None;
+        }
+    }
+
+    fn next_batch(&mut self, group: usize, limit: usize) -> Option<Arc<Batch>> {
+        let mut rows = Vec::new();
+        while rows.len() < limit {
+            let Some(row) = self.pending[group].pop_front() else {
+                break;
+            };
+            // What holds a row back may have come after it was read.
+            let ours = self
+                .held(row.slot)
+                .is_some_and(|held| held.phase != Phase::Draining);
+            if ours && self.may_go(&row) {
+                rows.push(row);
+            }
+        }
+        if rows.is_empty() {
+            return None;
+        }
+        let unconfirmed = if self.set.fence {
+            self.unconfirmed(group)
+        } else {
+            Vec::new()
+        };
+        let batch = Arc::new(Batch {
+            id: self.next_batch,
+            group: group as u8,
+            rows,
+            unconfirmed,
+        });
+        self.next_batch += 1;
+        for row in &batch.rows {
+            self.busy[usize::from(row.slot)] += 1;
+        }
+        if !self.guarded(Guard::DeleteAfterAck) {
+            self.undeleted.extend(batch.rows.iter().map(|row| Gone {
+                seq: row.seq,
+                mark: 0,
+                slot: row.slot,
+                releases: None,
+            }));
+        }
+        self.in_flight.insert(batch.id, Arc::clone(&batch));
+        Some(batch)
+    }
+
+    /// What the marker of the group's next transaction lists besides its own rows.
+    fn unconfirmed(&self, group: usize) -> Vec<(i64, u32)> {
+        let mut rows: Vec<(i64, u32)> = Vec::new();
+        for batch in self
+            .in_flight
+            .values()
+            .filter(|b| usize::from(b.group) == group)
+        {
+            rows.extend(batch.rows.iter().map(|row| (row.seq, id_mark(row.id))));
+        }
+        let deleting = match &self.writing {
+            Some(Writing::Delete(gone)) => gone.as_slice(),
+            _ => &[],
+        };
+        for gone in self.undeleted.iter().chain(deleting) {
+            if self.group_of(gone.slot) == group {
+                rows.push((gone.seq, gone.mark));
+            }
+        }
+        rows
+    }
+
+    pub(super) fn settle(&mut self, generation: u64, id: u64, outcome: Outcome, now: Moment) {
+        if generation != self.generation {
+            return;
+        }
+        let Some(batch) = self.in_flight.remove(&id) else {
+            return;
+        };
+        match outcome {
+            Outcome::Acked => {
+                self.works();
+                for row in &batch.rows {
+                    self.acked(row);
+                }
+            }
+            Outcome::Mixed(fates) => {
+                for (row, fate) in batch.rows.iter().zip(fates) {
+                    match fate {
+                        Fate::Acked => self.acked(row),
+                        Fate::Unknown => self.unbusy(row.slot),
+                        Fate::TopicAway { .. } => {
+                            self.unbusy(row.slot);
+                            let topic = row.topic.to_string();
+                            self.pause(topic, PROBE_MIN, now);
+                        }
+                        Fate::Refused { reason, certain } => {
+                            let alone = self.careful.is_some() && batch.rows.len() == 1;
+                            self.refused(row, reason, certain || alone, now);
+                        }
+                    }
+                }
+            }
+        }
+        self.careful_after(&batch);
+    }
+
+    fn acked(&mut self, row: &Row) {
+        self.suspects.remove(&row.seq);
+        if !self.guarded(Guard::DeleteAfterAck) {
+            self.unbusy(row.slot);
+            return;
+        }
+        self.undeleted.push(Gone {
+            seq: row.seq,
+            mark: id_mark(row.id),
+            slot: row.slot,
+            releases: row
+                .replayed
+                .then(|| (Arc::clone(&row.topic), row.key.clone())),
+        });
+    }
+
+    /// Halves the chunk while it is refused, doubles it while it passes.
+    fn careful_after(&mut self, batch: &Batch) {
+        let Some(rows) = self.careful else { return };
+        let refused = batch
+            .rows
+            .iter()
+            .any(|row| self.suspects.contains_key(&row.seq));
+        self.careful = if self.suspects.is_empty() {
+            None
+        } else if refused {
+            Some((batch.rows.len() / 2).max(1))
+        } else {
+            Some((rows * 2).min(self.set.batch_rows))
+        };
+    }
+
+    fn refused(&mut self, row: &Row, reason: String, certain: bool, now: Moment) {
+        let policy = self.set.poison.of(&row.topic);
+        if policy == Poison::Halt || self.blocked_count >= BLOCKED_KEYS_MAX {
+            self.suspects.remove(&row.seq);
+            self.unbusy(row.slot);
+            self.pause(row.topic.to_string(), PROBE_MAX, now);
+            return;
+        }
+        if !certain {
+            self.unbusy(row.slot);
+            self.suspects.insert(row.seq, row.slot);
+            return;
+        }
+        self.suspects.remove(&row.seq);
+        let Some(held) = self.held(row.slot) else {
+            self.unbusy(row.slot);
+            return;
+        };
+        tracing::error!(seq = row.seq, topic = %row.topic, reason, "event refused by the broker");
+        let blocks = policy == Poison::BlockKey;
+        if blocks && self.guarded(Guard::BlockKey) {
+            let keys = self.blocked.entry(Arc::clone(&row.topic)).or_default();
+            if keys.insert(row.key.clone(), now).is_none() {
+                self.blocked_count += 1;
+            }
+        }
+        // Still busy: the slot is not given back before the row has moved.
+        self.burials.push_back(Burial {
+            seq: row.seq,
+            slot: row.slot,
+            epoch: held.epoch,
+            reason,
+            blocks,
+        });
+    }
+
+    /// Nothing is published to the topic until a probe finds it; its rows are dropped here and
+    /// read again then.
+    fn pause(&mut self, topic: String, after: std::time::Duration, now: Moment) {
+        self.paused.entry(topic).or_insert_with_key(|topic| {
+            tracing::warn!(topic, "topic paused");
+            Pause {
+                probe_at: now + after,
+                backoff: after,
+                probing: false,
+            }
+        });
+    }
+
+    pub(super) fn drive_probes(&mut self, now: Moment, todo: &mut Vec<Action<P>>) {
+        if self.producer != Producer::Open {
+            return;
+        }
+        for (topic, pause) in &mut self.paused {
+            if !pause.probing && now >= pause.probe_at {
+                pause.probing = true;
+                todo.push(Action::Probe {
+                    topic: topic.clone(),
+                });
+            }
+        }
+    }
+
+    pub(super) fn topic_ready(&mut self, topic: &str) {
+        if self.paused.remove(topic).is_some() {
+            self.scan_again();
+        }
+    }
+
+    pub(super) fn topic_away(&mut self, topic: &str, now: Moment) {
+        if let Some(pause) = self.paused.get_mut(topic) {
+            pause.probing = false;
+            pause.backoff = (pause.backoff * 2).min(PROBE_MAX);
+            pause.probe_at = now + pause.backoff;
+        }
+    }
+
+    // The writer: one thing at a time.
+
+    pub(super) fn has_writes(&self) -> bool {
+        !self.undeleted.is_empty() || !self.burials.is_empty() || !self.marked.is_empty()
+    }
+
+    pub(super) fn is_being_written(&self, seq: i64) -> bool {
+        match &self.writing {
+            Some(Writing::Delete(gone)) => gone.iter().any(|gone| gone.seq == seq),
+            Some(Writing::Bury(burial)) => burial.seq == seq,
+            Some(Writing::Marked { .. }) | None => false,
+        }
+    }
+
+    pub(super) fn drive_writes(&mut self, now: Moment, todo: &mut Vec<Action<P>>) {
+        if self.writing.is_some() || now < self.write_at {
+            return;
+        }
+        if let Some((group, rows)) = self.marked.pop_front() {
+            todo.push(Action::DeleteMarked { rows: rows.clone() });
+            self.writing = Some(Writing::Marked {
+                generation: self.generation,
+                group,
+                rows,
+            });
+        } else if let Some(burial) = self.burials.pop_front() {
+            todo.push(Action::Bury {
+                life: self.life,
+                burial: burial.clone(),
+            });
+            self.writing = Some(Writing::Bury(burial));
+        } else if !self.undeleted.is_empty() {
+            let gone = std::mem::take(&mut self.undeleted);
+            let mut seqs = Vec::with_capacity(gone.len());
+            let mut dead = Vec::new();
+            for gone in &gone {
+                if gone.releases.is_some() {
+                    &mut dead
+                } else {
+                    &mut seqs
+                }
+                .push(gone.seq);
+            }
+            self.writing = Some(Writing::Delete(gone));
+            todo.push(Action::Delete { seqs, dead });
+        }
+    }
+
+    pub(super) fn deleted(&mut self) {
+        match self.writing.take() {
+            Some(Writing::Delete(gone)) => {
+                let mut released = false;
+                for gone in gone {
+                    if self.guarded(Guard::DeleteAfterAck) {
+                        self.unbusy(gone.slot);
+                    }
+                    if self.reading {
+                        self.settled.insert(gone.seq);
+                    }
+                    if let Some((topic, key)) = gone.releases {
+                        if self.keeping {
+                            self.replayed.insert(gone.seq);
+                        }
+                        released |= self.unblock(&topic, &key);
+                    }
+                }
+                if released {
+                    self.scan_again();
+                }
+            }
+            Some(Writing::Marked {
+                generation, group, ..
+            }) => {
+                // Of a producer that was closed since: the group is fenced again.
+                if generation != self.generation {
+                    return;
+                }
+                for slot in group * self.set.unit..(group + 1) * self.set.unit {
+                    if let Some(held) = &mut self.slots[usize::from(slot)]
+                        && held.phase == Phase::Fencing
+                    {
+                        held.phase = Phase::Clean;
+                    }
+                }
+            }
+            other => self.writing = other,
+        }
+    }
+
+    fn unblock(&mut self, topic: &Arc<str>, key: &str) -> bool {
+        let Some(keys) = self.blocked.get_mut(topic) else {
+            return false;
+        };
+        let was = keys.remove(key).is_some();
+        if was {
+            self.blocked_count -= 1;
+        }
+        was
+    }
+
+    pub(super) fn buried(&mut self, mine: bool) {
+        let Some(Writing::Bury(burial)) = self.writing.take() else {
+            return;
+        };
+        self.unbusy(burial.slot);
+        if self.reading {
+            self.settled.insert(burial.seq);
+        }
+        if !mine {
+            tracing::warn!(seq = burial.seq, "a refused row's slot changed hands");
+        }
+    }
+
+    pub(super) fn write_failed(&mut self, now: Moment) {
+        self.write_at = now + RETRY_MIN;
+        match self.writing.take() {
+            Some(Writing::Delete(mut gone)) => {
+                gone.append(&mut self.undeleted);
+                self.undeleted = gone;
+            }
+            Some(Writing::Bury(burial)) => self.burials.push_front(burial),
+            Some(Writing::Marked {
+                generation,
+                group,
+                rows,
+            }) if generation == self.generation => self.marked.push_front((group, rows)),
+            Some(Writing::Marked { .. }) | None => {}
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Reading by snapshot difference.
+//!
+//! A row is new since a snapshot S0 if it was not visible in S0 and is now. Its transaction
+//! then either has a number that S0 had not given out (`xid >= xmax(S0)`), or was open in S0
+//! (`xip`) and has ended since. Both are probes of one index, whatever idle transaction is
+//! open beside it; a row of a late commit is found, and found once.
+
+use async_trait::async_trait;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+
+use super::{Snapshot, decode, row_columns, smallints};
+use crate::error::{Doing, Error};
+use crate::relay::row::Interner;
+use crate::store::{Page, PageLimit, Position, Read, Reader};
+
+const BEGIN: &str = "SELECT pg_current_snapshot()::text";
+
+/// The rows of `$from`, by seq, bounded by rows and bytes; each tells how many the bound on
+/// rows alone gave. The running sum reads the length of a payload, not the payload.
+macro_rules! bounded {
+    ($rows:literal, $from:expr) => {
+        concat!(
+            "(SELECT p.*, sum(p.bytes) OVER (ORDER BY p.seq) AS total, count(*) OVER () AS found ",
+            "FROM (",
+            $from,
+            " ORDER BY seq LIMIT ",
+            $rows,
+            ") p) b ",
+        )
+    };
+}
+
+macro_rules! columns {
+    () => {
+        concat!(
+            row_columns!(),
+            ", coalesce(octet_length(payload), 0)::bigint + 256 AS bytes"
+        )
+    };
+}
+
+const BACKLOG: &str = concat!(
+    "SELECT b.found, b.seq, b.id, b.aggregatetype, b.aggregateid, b.type, b.payload, b.headers, \
+     b.tracingspancontext, b.slot, b.created FROM ",
+    bounded!(
+        "$5",
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM outbox o WHERE seq > $1 AND slot = ANY($2) \
+         AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot) AND aggregatetype <> ALL($4) \
+         AND NOT EXISTS (SELECT 1 FROM outbox_dead d WHERE d.blocks \
+         AND d.aggregatetype = o.aggregatetype AND d.aggregateid = o.aggregateid)"
+        )
+    ),
+    "WHERE b.total - b.bytes < $6 ORDER BY b.seq"
+);
+
+/// The snapshot of this very statement comes with the rows, or alone when there are none.
+const NEW: &str = concat!(
+    "SELECT b.found, b.seq, b.id, b.aggregatetype, b.aggregateid, b.type, b.payload, b.headers, \
+     b.tracingspancontext, b.slot, b.created, s.now \
+     FROM (SELECT pg_current_snapshot()::text AS now) s LEFT JOIN LATERAL ",
+    bounded!(
+        "$4",
+        concat!(
+            "SELECT * FROM (SELECT ",
+            columns!(),
+            " FROM outbox WHERE xid >= $1::text::xid8 AND slot = ANY($3) \
+         UNION ALL SELECT ",
+            columns!(),
+            " FROM outbox WHERE xid = ANY($2::text[]::xid8[]) AND slot = ANY($3)) n"
+        )
+    ),
+    "ON b.total - b.bytes < $5 ORDER BY b.seq"
+);
+
+/// A further page of a large difference walks the primary key instead of sorting it all again.
+const MORE: &str = concat!(
+    "SELECT b.found, b.seq, b.id, b.aggregatetype, b.aggregateid, b.type, b.payload, b.headers, \
+     b.tracingspancontext, b.slot, b.created FROM ",
+    bounded!(
+        "$5",
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM outbox WHERE seq > $1 AND slot = ANY($2) \
+         AND NOT pg_visible_in_snapshot(xid, $3::text::pg_snapshot) \
+         AND pg_visible_in_snapshot(xid, $4::text::pg_snapshot)"
+        )
+    ),
+    "WHERE b.total - b.bytes < $6 ORDER BY b.seq"
+);
+
+#[derive(Debug)]
+pub(super) struct PostgresReader {
+    conn: PgConnection,
+}
+
+impl PostgresReader {
+    pub(super) fn new(conn: PgConnection) -> Self {
+        Self { conn }
+    }
+}
+
+#[async_trait]
+impl Reader for PostgresReader {
+    async fn read(
+        &mut self,
+        read: &Read<Position>,
+        limit: PageLimit,
+    ) -> Result<Page<Position>, Error> {
+        let (rows, bytes) = (i64::from(limit.rows), limit.bytes as i64);
+        let found = match read {
+            Read::Begin => {
+                let now: String = sqlx::query_scalar(BEGIN)
+                    .fetch_one(&mut self.conn)
+                    .await
+                    .doing("taking a snapshot")?;
+                return Ok(Page {
+                    rows: Vec::new(),
+                    more: false,
+                    to: Some(Position::Snapshot(snapshot(&now)?)),
+                });
+            }
+            Read::Backlog {
+                slots,
+                paused,
+                at,
+                after,
+            } => sqlx::query(BACKLOG)
+                .bind(after)
+                .bind(smallints(slots))
+                .bind(of(at).text())
+                .bind(paused)
+                .bind(rows)
+                .bind(bytes)
+                .fetch_all(&mut self.conn)
+                .await
+                .doing("reading the backlog")?,
+            Read::New { slots, since } => {
+                let since = of(since);
+                let found = sqlx::query(NEW)
+                    .bind(since.xmax())
+                    .bind(since.xip())
+                    .bind(smallints(slots))
+                    .bind(rows)
+                    .bind(bytes)
+                    .fetch_all(&mut self.conn)
+                    .await
+                    .doing("reading new rows")?;
+                let now: String = found
+                    .first()
+                    .ok_or(sqlx::Error::RowNotFound)
+                    .and_then(|row| row.try_get(11))
+                    .doing("reading the snapshot")?;
+                let mut page = page(&found, limit)?;
+                page.to = Some(Position::Snapshot(snapshot(&now)?));
+                return Ok(page);
+            }
+            Read::More {
+                slots,
+                since,
+                to,
+                after,
+            } => sqlx::query(MORE)
+                .bind(after)
+                .bind(smallints(slots))
+                .bind(of(since).text())
+                .bind(of(to).text())
+                .bind(rows)
+                .bind(bytes)
+                .fetch_all(&mut self.conn)
+                .await
+                .doing("reading more rows")?,
+        };
+        page(&found, limit)
+    }
+}
+
+fn page(found: &[PgRow], limit: PageLimit) -> Result<Page<Position>, Error> {
+    let mut texts = Interner::default();
+    let mut rows = Vec::with_capacity(found.len());
+    let mut matched = 0_i64;
+    for row in found {
+        // The row of a NEW that found nothing has a snapshot only.
+        let Some(count) = row.try_get::<Option<i64>, _>(0).doing("decoding a row")? else {
+            continue;
+        };
+        matched = count;
+        rows.push(decode(row, 1, &mut texts).doing("decoding a row")?);
+    }
+    let cut = (rows.len() as i64) < matched || matched >= i64::from(limit.rows);
+    Ok(Page {
+        more: cut,
+        rows,
+        to: None,
+    })
+}
+
+fn snapshot(text: &str) -> Result<Snapshot, Error> {
+    Snapshot::parse(text)
+        .ok_or_else(|| sqlx::Error::Protocol(format!("{text:?} is not a snapshot")))
+        .doing("reading the snapshot")
+}
+
+fn of(position: &Position) -> &Snapshot {
+    match position {
+        Position::Snapshot(snapshot) => snapshot,
+        #[cfg(feature = "sqlite")]
+        Position::Seq(_) => unreachable!("a position comes from the reader that it goes to"),
+    }
+}

@@ -1,0 +1,7 @@
+//! The laws of the outbox, on real databases and brokers.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod append;
+mod relay;
+mod support;
