@@ -1,10 +1,19 @@
 //! `cargo xtask ci`: every check of the project, in the order in which a failure is cheapest.
 
+use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::args::Options;
-use crate::{Result, cargo, scratch, test};
+use crate::{Result, cargo, scratch, test, workspace};
+
+/// What users take one by one.
+const CRATES: [&str; 4] = [
+    "swifttrack-saga",
+    "swifttrack-outbox",
+    "swifttrack-breaker",
+    "swifttrack-adapters",
+];
 
 /// Pinned, so that a check does not change while the project stays the same.
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -23,6 +32,9 @@ pub(crate) fn run() -> Result<ExitCode> {
             ])
             .args(["--", "--deny", "warnings"]),
     )?;
+    for name in CRATES {
+        alone(name)?;
+    }
     step(
         "docs",
         cargo()
@@ -52,6 +64,44 @@ fn step(name: &str, command: &mut Command) -> Result<()> {
     }
 }
 
+/// A crate by itself, with none of its features and with each of them: what the workspace has
+/// switched on for its neighbours is off here.
+fn alone(name: &str) -> Result<()> {
+    let mut choices = vec![String::new()];
+    choices.extend(features(name)?);
+    for feature in choices {
+        step(
+            &format!("{name} alone, features [{feature}]"),
+            cargo()
+                .args([
+                    "clippy",
+                    "--quiet",
+                    "--package",
+                    name,
+                    "--lib",
+                    "--no-default-features",
+                ])
+                .args(["--features", &feature])
+                .args(["--", "--deny", "warnings"]),
+        )?;
+    }
+    Ok(())
+}
+
+/// The names in the manifest's table of features.
+fn features(name: &str) -> Result<Vec<String>> {
+    let manifest = workspace().join(name).join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)
+        .map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let table = text.split("\n[features]\n").nth(1).unwrap_or_default();
+    let table = table.split("\n[").next().unwrap_or_default();
+    let names = table.lines().filter_map(|line| line.split_once(" = ["));
+    Ok(names
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| name != "default")
+        .collect())
+}
+
 /// cargo-deny without the advisories, whose database needs a network.
 fn deny() -> Result<Command> {
     let home = scratch()?.join(format!("cargo-deny-{CARGO_DENY_VERSION}"));
@@ -73,10 +123,24 @@ fn deny() -> Result<Command> {
                 .env("CARGO_TARGET_DIR", &build),
         )?;
         // Hundreds of megabytes that nothing needs again.
-        let _ = std::fs::remove_dir_all(build);
+        let _ = fs::remove_dir_all(build);
     }
     let mut deny = Command::new(program);
     deny.args(["check", "bans", "licenses", "sources"])
-        .current_dir(crate::workspace());
+        .current_dir(workspace());
     Ok(deny)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_feature_of_the_outbox_is_found() {
+        let found = features("swifttrack-outbox").unwrap();
+        for feature in ["postgres", "sqlite", "kafka"] {
+            assert!(found.iter().any(|name| name == feature), "{found:?}");
+        }
+        assert!(!found.iter().any(|name| name == "default"));
+    }
 }
