@@ -8,6 +8,8 @@ use crate::Error;
 /// The parts of a base URL, each in the form in which it is used.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
+    #[cfg(feature = "tls")]
+    pub(super) tls: bool,
     /// Without the brackets of an IPv6 address.
     pub(super) host: String,
     pub(super) port: u16,
@@ -28,8 +30,11 @@ impl Base {
             // Not shown: it would end up in a log.
             return Err(Error::local("the URL must not hold a user or a password"));
         }
-        if url.scheme() != "http" {
-            return Err(refused("is not http"));
+        match url.scheme() {
+            "http" => {}
+            "https" if cfg!(feature = "tls") => {}
+            "https" => return Err(refused("needs the feature tls")),
+            _ => return Err(refused("is neither http nor https")),
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refused("must have neither query nor fragment"));
@@ -45,6 +50,8 @@ impl Base {
             None => shown,
         };
         Ok(Self {
+            #[cfg(feature = "tls")]
+            tls: url.scheme() == "https",
             host,
             port: url
                 .port_or_known_default()
@@ -80,8 +87,12 @@ mod tests {
             ),
             ("http://[::1]:5003/a/b", "::1", 5003, "[::1]:5003", "/a/b"),
             ("http://127.0.0.1", "127.0.0.1", 80, "127.0.0.1", ""),
+            #[cfg(feature = "tls")]
+            ("https://ros.example", "ros.example", 443, "ros.example", ""),
         ] {
             let base = Base::parse(url).unwrap();
+            #[cfg(feature = "tls")]
+            assert_eq!(base.tls, url.starts_with("https"), "{url}");
             let parts = (&*base.host, base.port, &*base.prefix);
             assert_eq!(parts, (host, port, prefix), "{url}");
             assert_eq!(base.authority, authority, "{url}");

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 
 use super::base::Base;
-use super::connection::{Broken, Connection};
+use super::connection::{Broken, Connection, Route};
 use super::pool::Pool;
 use super::{Exchange, REQUEST_ID};
 use crate::{CallContext, Class, Error};
@@ -52,7 +52,7 @@ use crate::{CallContext, Class, Error};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {
-    base: Arc<Base>,
+    route: Arc<Route>,
     pool: Arc<Pool>,
     slots: Arc<Semaphore>,
     connections_max: usize,
@@ -67,11 +67,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the URL is no `http` URL, or holds a password, query or fragment. The error names it.
+    /// When the URL is neither `http` nor `https` (which needs the feature `tls`), or holds a password, query or fragment. The error names it.
     pub fn new(base: &str) -> Result<Self, Error> {
         const CONNECTIONS_MAX: usize = 64;
         Ok(Self {
-            base: Arc::new(Base::parse(base)?),
+            route: Arc::new(Route {
+                base: Base::parse(base)?,
+                #[cfg(feature = "tls")]
+                tls: crate::Tls::webpki(),
+            }),
             pool: Arc::default(),
             slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             connections_max: CONNECTIONS_MAX,
@@ -80,6 +84,17 @@ impl Client {
             body_bytes_max: 1024 * 1024,
             echo: true,
         })
+    }
+
+    /// By which rules TLS is spoken, if the URL says `https`; without this, the public authorities are trusted.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: crate::Tls) -> Self {
+        let base = self.route.base.clone();
+        self.route = Arc::new(Route { base, tls });
+        // Connections under other rules are not for this client.
+        self.pool = Arc::default();
+        self
     }
 
     /// How many connections there are at most, and so how many calls at a time; at least one.
@@ -123,7 +138,7 @@ impl Client {
     /// The host and port that this client speaks to.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.base.authority.to_str().unwrap_or_default()
+        self.route.base.authority.to_str().unwrap_or_default()
     }
 
     /// A place among the connections, and a connection for it.
@@ -141,7 +156,7 @@ impl Client {
         if let Some(connection) = self.pool.take(self.idle_age_max) {
             return Ok((slot, connection));
         }
-        match timeout_at(cx.deadline, Connection::open(&self.base)).await {
+        match timeout_at(cx.deadline, Connection::open(&self.route)).await {
             Ok(Ok(connection)) => Ok((slot, connection)),
             Ok(Err(error)) => {
                 Err(Error::not_applied(format!("no connection to {authority}")).with_source(error))
@@ -159,13 +174,13 @@ impl Client {
     ) -> Result<Request<Full<Bytes>>, Error> {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        head.uri = format!("{}{path}", self.base.prefix)
+        head.uri = format!("{}{path}", self.route.base.prefix)
             .parse::<Uri>()
             .map_err(|error| Error::local("the path cannot be used").with_source(error))?;
         // The length is hyper's to tell; a caller's word could only contradict it.
         head.headers.remove(CONTENT_LENGTH);
         head.headers.remove(TRANSFER_ENCODING);
-        head.headers.insert(HOST, self.base.authority.clone());
+        head.headers.insert(HOST, self.route.base.authority.clone());
         head.headers.insert(REQUEST_ID, request_id.clone());
         Ok(Request::from_parts(head, Full::new(body)))
     }

@@ -27,6 +27,25 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
+/// Where a partner is and how its connections are secured.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) base: Base,
+    #[cfg(feature = "tls")]
+    pub(super) tls: crate::Tls,
+}
+
+impl Route {
+    async fn secured(&self, wire: Wire) -> io::Result<Box<dyn Duplex>> {
+        // What counts bytes lies below TLS: what TLS has not sent was not sent.
+        #[cfg(feature = "tls")]
+        if self.base.tls {
+            return Ok(Box::new(self.tls.connect(&self.base.host, wire).await?));
+        }
+        Ok(Box::new(wire))
+    }
+}
+
 type Driver = http1::Connection<TokioIo<Box<dyn Duplex>>, Full<Bytes>>;
 
 /// A connection that nobody drives but its user: dropped in the middle of an
@@ -50,12 +69,13 @@ pub(super) enum Broken {
 }
 
 impl Connection {
-    pub(super) async fn open(base: &Base) -> io::Result<Self> {
+    pub(super) async fn open(route: &Route) -> io::Result<Self> {
+        let base = &route.base;
         let socket = TcpStream::connect((base.host.as_str(), base.port)).await?;
         socket.set_nodelay(true)?;
         let line = Line::new(socket);
         let wire = Wire(Arc::clone(&line));
-        let stream: Box<dyn Duplex> = Box::new(wire);
+        let stream = route.secured(wire).await?;
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
             .handshake(TokioIo::new(stream))
@@ -182,7 +202,12 @@ mod tests {
         for reset in [false, true] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            let mut connection = Connection::open(&Base::parse(&url).unwrap()).await.unwrap();
+            let route = Route {
+                base: Base::parse(&url).unwrap(),
+                #[cfg(feature = "tls")]
+                tls: crate::Tls::webpki(),
+            };
+            let mut connection = Connection::open(&route).await.unwrap();
             let (peer, _) = listener.accept().await.unwrap();
             if reset {
                 peer.set_zero_linger().unwrap();

@@ -2,6 +2,8 @@
 
 mod classes;
 mod reuse;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::time::Duration;
 
