@@ -1,4 +1,88 @@
 //! Durable sagas: steps forward, undo in reverse, every transition in your own database.
+//!
+//! ```text
+//!   Saga::define ──▶ Definition            what runs, in which order, and how it is undone
+//!                        │
+//!   Engine::start ──▶  core  ◀── results   a pure function decides
+//!                        │
+//!                      lanes ──▶ Store     one commit for many transitions, your rows among them
+//!                        │
+//!                     attempts             your steps, outside of any transaction
+//! ```
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use swifttrack_saga::hook::End;
+//! use swifttrack_saga::store::memory::MemoryStore;
+//! use swifttrack_saga::{
+//!     Attempt, Compensate, Engine, Evidence, NotYet, Saga, Step, StepError, Tune as _,
+//! };
+//!
+//! /// Takes seats out of sale.
+//! struct HoldSeats;
+//!
+//! impl Step for HoldSeats {
+//!     const NAME: &'static str = "hold-seats";
+//!     type In = u32;
+//!     type Out = String;
+//!
+//!     async fn run(&self, attempt: &Attempt, seats: &u32) -> Result<String, StepError> {
+//!         // The partner sees the same key however often it is asked.
+//!         Ok(format!("{seats} seats under {}", attempt.key()))
+//!     }
+//! }
+//!
+//! impl Compensate for HoldSeats {
+//!     async fn undo(&self, _: &Attempt, _: &u32, hold: Evidence<&String>) -> Result<(), NotYet> {
+//!         match hold {
+//!             Evidence::Done(_hold) => Ok(()), // release it
+//!             Evidence::Maybe => Ok(()),       // release what may be under the key
+//!         }
+//!     }
+//! }
+//!
+//! /// Asks somebody who says no.
+//! struct Charge;
+//!
+//! impl Step for Charge {
+//!     const NAME: &'static str = "charge";
+//!     type In = String;
+//!     type Out = ();
+//!
+//!     async fn run(&self, _: &Attempt, _: &String) -> Result<(), StepError> {
+//!         Err(StepError::rejected("CARD_DECLINED", "the bank declined"))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let booking = Saga::<u32>::define("booking", 1, |s, seats| {
+//!     let hold = s.step(HoldSeats.tombstone(), seats);
+//!     let paid = s.step(Charge.irrevocable("refunds are made by hand"), hold);
+//!     s.finish((hold, paid))
+//! })?;
+//!
+//! let engine = Engine::builder(MemoryStore::new()).register(&booking).spawn().await?;
+//! engine.start(&booking, "B-1", &2).await?;
+//! let Some(End::Compensated { undone, .. }) = engine.ended("booking", "B-1").await? else {
+//!     panic!("the bank declined")
+//! };
+//! assert_eq!(&*undone[0], "hold-seats");
+//! engine.shutdown(Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`definition`] | the saga as data: nodes, stages, kinds, drawing, times |
+//! | [`hook`] | what an application sees of every transition, in the transaction that commits it |
+//! | [`store`] | where sagas live: the trait, its laws, and the stores |
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -56,7 +56,7 @@ struct Inner {
     journals: HashMap<Uuid, Vec<Row>>,
     ended: HashMap<Uuid, (Timestamp, i16)>,
     signals: BTreeMap<i64, (Uuid, StoredSignal)>,
-    dedupe: HashSet<(Uuid, String)>,
+    dedupe: HashSet<(Uuid, String, String)>,
     last_signal: i64,
     faults: VecDeque<Fault>,
     commits: u64,
@@ -141,7 +141,7 @@ impl MemoryStore {
         let mut refused: Vec<(Uuid, Outcome)> = Vec::new();
         loop {
             let outcomes: Vec<Outcome> = {
-                let mut taken = HashSet::new();
+                let mut taken = HashMap::new();
                 changes
                     .iter()
                     .map(|change| {
@@ -205,7 +205,7 @@ impl Inner {
         &self,
         worker: WorkerId,
         change: &Change,
-        taken: &mut HashSet<(Arc<str>, Arc<str>)>,
+        taken: &mut HashMap<(Arc<str>, Arc<str>), (Uuid, [u8; 32])>,
     ) -> Outcome {
         let key = (change.lease.group.clone(), change.lease.shard);
         let ours = self
@@ -223,9 +223,14 @@ impl Inner {
                     same_input: key.input_hash == start.input_hash,
                 };
             }
-            if !taken.insert((start.definition.clone(), start.id.clone())) {
-                return Outcome::Conflict;
+            let key = (start.definition.clone(), start.id.clone());
+            if let Some((saga, input_hash)) = taken.get(&key) {
+                return Outcome::Exists {
+                    saga: *saga,
+                    same_input: *input_hash == start.input_hash,
+                };
             }
+            taken.insert(key, (change.saga, start.input_hash));
             return Outcome::Committed;
         }
         match self.heads.get(&change.saga) {
@@ -237,7 +242,6 @@ impl Inner {
     }
 
     fn write(&mut self, change: &Change) {
-        let now = self.now();
         if let Some(start) = &change.start {
             let key = (start.definition.to_string(), start.id.to_string());
             self.keys.insert(
@@ -268,14 +272,16 @@ impl Inner {
         }
         let journal = self.journals.entry(change.saga).or_default();
         journal.extend(change.rows.iter().cloned());
-        let seq = journal.last().map_or(0, |row| row.seq);
+        let (seq, at) = journal
+            .last()
+            .map_or((0, Timestamp(0)), |row| (row.seq, row.at));
         for n in &change.signals {
             self.signals.remove(n);
         }
         match &change.head {
             Head::Ended { state } => {
                 self.heads.remove(&change.saga);
-                self.ended.insert(change.saga, (now, *state));
+                self.ended.insert(change.saga, (at, *state));
                 self.signals.retain(|_, (saga, _)| *saga != change.saga);
             }
             Head::Live {
@@ -402,6 +408,9 @@ impl Store for MemoryStore {
         max: u32,
     ) -> Result<Vec<ShardLease>, StoreError> {
         let mut inner = self.lock();
+        if !inner.lives(worker) {
+            return Err(StoreError::fenced("the worker's row has expired"));
+        }
         let group: Arc<str> = group.into();
         let mut leases = Vec::new();
         for shard in 0..SHARDS {
@@ -585,7 +594,10 @@ impl Store for MemoryStore {
         if !inner.heads.contains_key(&saga) {
             return Ok(SignalOutcome::Ended);
         }
-        if !inner.dedupe.insert((saga, signal.dedupe.clone())) {
+        if !inner
+            .dedupe
+            .insert((saga, signal.name.clone(), signal.dedupe.clone()))
+        {
             return Ok(SignalOutcome::Duplicate);
         }
         inner.last_signal += 1;
@@ -652,7 +664,7 @@ impl Store for MemoryStore {
             inner.ended.remove(saga);
         }
         inner.keys.retain(|_, key| !old.contains(&key.saga));
-        inner.dedupe.retain(|(saga, _)| !old.contains(saga));
+        inner.dedupe.retain(|(saga, ..)| !old.contains(saga));
         Ok(old.len() as u64)
     }
 }

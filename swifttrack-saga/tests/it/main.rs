@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod engine;
+#[cfg(feature = "conformance")]
+mod memory;
 mod parts;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "conformance")]
 mod store;
