@@ -49,9 +49,11 @@ pub mod program;
 pub mod ros;
 mod secret;
 mod start;
+pub mod wms;
 
 pub use self::cms::spawn_cms;
 pub use self::config::{Config, FLEET_DEFAULT};
 pub use self::error::Error;
 pub use self::ros::spawn_ros;
 pub use self::start::Running;
+pub use self::wms::spawn_wms;

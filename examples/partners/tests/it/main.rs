@@ -11,3 +11,4 @@ mod process;
 mod rig;
 mod ros;
 mod rules;
+mod wms;
