@@ -84,6 +84,7 @@ async fn submit(
         body,
         begun: 0,
         done: 0,
+        undoing: false,
         end: None,
     };
     let known = service.orders.lock().unwrap().contains_key(&id);
@@ -118,6 +119,8 @@ struct Order {
     begun: usize,
     /// Steps that happened.
     done: usize,
+    /// Whether there is no way forward any more.
+    undoing: bool,
     /// Whether it is ready, once it has ended.
     end: Option<bool>,
 }
@@ -189,16 +192,15 @@ impl Service {
         if order.end.is_some() {
             return;
         }
-        let mut ready = true;
-        for step in order.done..STEPS {
+        while !order.undoing && order.done < STEPS {
+            let step = order.done;
             order = self.change(&id, |order| order.begun = step + 1);
-            if !self.forward(&order, step).await {
-                ready = false;
-                break;
-            }
-            order = self.change(&id, |order| order.done = step + 1);
+            order = match self.forward(&order, step).await {
+                true => self.change(&id, |order| order.done = step + 1),
+                false => self.change(&id, |order| order.undoing = true),
+            };
         }
-        if !ready {
+        if order.undoing {
             let undo = match self.bug {
                 Bug::TimeoutIsFailure => order.done,
                 _ => order.begun,
@@ -207,7 +209,7 @@ impl Service {
                 self.undo(&order, step).await;
             }
         }
-        self.change(&id, |order| order.end = Some(ready));
+        self.change(&id, |order| order.end = Some(!order.undoing));
     }
 
     async fn forward(&self, order: &Order, step: usize) -> bool {
