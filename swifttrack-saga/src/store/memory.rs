@@ -20,6 +20,8 @@ const SHARDS: u16 = 64;
 /// The moment at which the clock of a new store stands.
 const EPOCH_US: i64 = 1_700_000_000_000_000;
 
+/// A definition and the caller's id of a saga.
+type Name = (Arc<str>, Arc<str>);
 type Hook = Arc<dyn Fn(&[Transition]) -> Result<(), HookError> + Send + Sync>;
 
 /// A [`Store`] in memory. Clones are the same store, as several processes share a database.
@@ -205,7 +207,7 @@ impl Inner {
         &self,
         worker: WorkerId,
         change: &Change,
-        taken: &mut HashMap<(Arc<str>, Arc<str>), (Uuid, [u8; 32])>,
+        taken: &mut HashMap<Name, (Uuid, [u8; 32])>,
     ) -> Outcome {
         let key = (change.lease.group.clone(), change.lease.shard);
         let ours = self
