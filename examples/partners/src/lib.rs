@@ -30,6 +30,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`cms`] | the contract system: messages, WSDL, server |
+//! | [`wms`] | the warehouse: messages, server |
 //! | [`ros`] | the route optimiser: messages, server |
 //! | [`ledger`] | what a partner did, kept through crashes; decides every request |
 //! | [`fault`] | which request goes wrong, and how |

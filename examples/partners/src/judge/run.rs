@@ -17,7 +17,7 @@ use super::plan::{Order, What};
 use super::service::{Service, ask};
 use super::verdict::{Testimony, verdict};
 use super::{End, JudgeError, Plan, Report};
-use crate::{Config, Running, spawn_cms, spawn_ros};
+use crate::{Config, Running, spawn_cms, spawn_ros, spawn_wms};
 
 /// The most requests to the service at a time.
 const REQUESTS_MAX: usize = 64;
@@ -269,6 +269,7 @@ async fn submit(addr: SocketAddr, order: &Order) -> bool {
 async fn parties(plan: &Plan, data: &Path) -> Result<Vec<Party>, JudgeError> {
     let config = || Config::new("127.0.0.1:0", data.join("partners")).seed(plan.seed);
     let cms = spawn_cms(config()).await?;
+    let wms = spawn_wms(config()).await?;
     let ros = spawn_ros(config()).await?;
     Ok(vec![
         Party {
@@ -276,6 +277,12 @@ async fn parties(plan: &Plan, data: &Path) -> Result<Vec<Party>, JudgeError> {
             ops: ["verify", "cancel", "get"],
             url: ("CMS_URL", format!("http://{}", cms.local_addr())),
             running: cms,
+        },
+        Party {
+            name: "wms",
+            ops: ["register", "cancel", "query"],
+            url: ("WMS_URL", format!("tcp://{}", wms.local_addr())),
+            running: wms,
         },
         Party {
             name: "ros",

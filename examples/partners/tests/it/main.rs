@@ -5,6 +5,7 @@ mod cms;
 mod control;
 mod http;
 mod judge;
+mod line;
 mod modes;
 mod planted;
 mod process;

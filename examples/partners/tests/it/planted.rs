@@ -11,11 +11,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use partners::wms::message::{Cancel, Handling, Package, Priority, Register, Request, Wms};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use swifttrack_adapters::framed::{Client as Frames, Endpoint, Options};
 use tokio::time::{sleep, timeout};
 
 use crate::http::Client;
+use crate::line;
 use crate::rig::{Ask, rest, soap, verify};
 
 /// What is wrong with the service.
@@ -128,7 +131,9 @@ struct Order {
 struct Service {
     bug: Bug,
     journal: PathBuf,
-    partners: [SocketAddr; 2],
+    cms: SocketAddr,
+    wms: Frames<Wms>,
+    ros: SocketAddr,
     orders: Mutex<HashMap<String, Order>>,
 }
 
@@ -139,7 +144,7 @@ enum Outcome {
     Unknown,
 }
 
-const STEPS: usize = 2;
+const STEPS: usize = 3;
 const TRIES: usize = 12;
 
 impl Service {
@@ -157,9 +162,15 @@ impl Service {
             let place = url.split_once("://").unwrap().1;
             place.to_socket_addrs().unwrap().next().unwrap()
         };
+        let wms = partner("WMS_URL");
         Self {
             bug,
-            partners: [partner("CMS_URL"), partner("ROS_URL")],
+            cms: partner("CMS_URL"),
+            wms: Frames::new(
+                Endpoint::tcp(wms.ip().to_string(), wms.port()),
+                Options::new(),
+            ),
+            ros: partner("ROS_URL"),
             orders: Mutex::new(orders.map(|order| (order.id.clone(), order)).collect()),
             journal,
         }
@@ -218,7 +229,7 @@ impl Service {
                 Bug::NewKey => format!("{}:{step}:{attempt}", order.id),
                 _ => format!("{}:{step}", order.id),
             };
-            match self.call(step, forward(order, step, &key)).await {
+            match self.call(forward(order, step, &key)).await {
                 Outcome::Done => return true,
                 Outcome::Rejected => return false,
                 Outcome::Unknown if self.bug == Bug::TimeoutIsFailure => return false,
@@ -230,21 +241,34 @@ impl Service {
 
     async fn undo(&self, order: &Order, step: usize) {
         let key = format!("{}:{step}:undo", order.id);
-        while !matches!(
-            self.call(step, cancel(order, step, &key)).await,
-            Outcome::Done
-        ) {
+        loop {
+            if let Outcome::Done = self.call(cancel(order, step, &key)).await {
+                return;
+            }
             sleep(Duration::from_millis(30)).await;
         }
     }
 
-    async fn call(&self, step: usize, ask: Ask) -> Outcome {
+    async fn call(&self, call: Call) -> Outcome {
+        let limit = Duration::from_millis(150);
+        let (addr, ask) = match call {
+            Call::Cms(ask) => (self.cms, ask),
+            Call::Ros(ask) => (self.ros, ask),
+            Call::Wms(request) => {
+                return match line::call(&self.wms, &request, limit).await {
+                    Ok(_) => Outcome::Done,
+                    Err(error) if error.is_rejected() => Outcome::Rejected,
+                    Err(error) if error.is_not_applied() => Outcome::Again,
+                    Err(_) => Outcome::Unknown,
+                };
+            }
+        };
         let exchange = async {
-            let mut client = Client::to(self.partners[step]).await;
+            let mut client = Client::to(addr).await;
             ask.send(&mut client).await;
             client.answer().await
         };
-        let answer = match timeout(Duration::from_millis(150), exchange).await {
+        let answer = match timeout(limit, exchange).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => return Outcome::Unknown,
         };
@@ -261,28 +285,50 @@ impl Service {
     }
 }
 
-fn forward(order: &Order, step: usize, key: &str) -> Ask {
+enum Call {
+    Cms(Ask),
+    Wms(Request),
+    Ros(Ask),
+}
+
+fn forward(order: &Order, step: usize, key: &str) -> Call {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let body = &order.body;
+    let address = text(&body["deliveryAddresses"][0]);
     match step {
         0 => {
-            let address = text(&body["deliveryAddresses"][0]);
             let inner = verify(&order.id, &text(&body["clientId"]), &address);
-            soap("VerifyContract", key, &inner)
+            Call::Cms(soap("VerifyContract", key, &inner))
         }
-        _ => rest("PUT", &order.id, key, &body.to_string()),
+        1 => Call::Wms(Request::Register(Register {
+            about: line::about(&order.id, key),
+            client_id: text(&body["clientId"]),
+            priority: Priority::Standard,
+            packages: vec![Package {
+                sku: text(&body["packages"][0]["sku"]),
+                description: String::new(),
+                quantity: 1,
+                priority: Priority::Standard,
+                handling: Handling::default(),
+            }],
+            addresses: vec![address],
+        })),
+        _ => Call::Ros(rest("PUT", &order.id, key, &body.to_string())),
     }
 }
 
-fn cancel(order: &Order, step: usize, key: &str) -> Ask {
+fn cancel(order: &Order, step: usize, key: &str) -> Call {
+    let id = &order.id;
     match step {
         0 => {
-            let inner = format!(
-                "<c:OrderId>{}</c:OrderId><c:Reason>undo</c:Reason>",
-                order.id
-            );
-            soap("CancelContract", key, &inner)
+            let inner = format!("<c:OrderId>{id}</c:OrderId><c:Reason>undo</c:Reason>");
+            Call::Cms(soap("CancelContract", key, &inner))
         }
-        _ => rest("DELETE", &order.id, key, ""),
+        1 => Call::Wms(Request::Cancel(Cancel {
+            about: line::about(id, key),
+            package_id: String::new(),
+            reason: "undo".to_owned(),
+        })),
+        _ => Call::Ros(rest("DELETE", id, key, "")),
     }
 }

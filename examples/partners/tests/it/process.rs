@@ -12,8 +12,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command as AsyncCommand};
 use tokio::task::JoinSet;
 
-use crate::http::{Client, ask};
-use crate::rig::{Who, rest, route_to};
+use crate::http::ask;
+use crate::line::Line;
+use crate::rig::{ALL, Who, rest, route_to};
 
 struct Process {
     child: Child,
@@ -24,6 +25,7 @@ struct Process {
 const fn program(who: Who) -> &'static str {
     match who {
         Who::Cms => env!("CARGO_BIN_EXE_partner-cms"),
+        Who::Wms => env!("CARGO_BIN_EXE_partner-wms"),
         Who::Ros => env!("CARGO_BIN_EXE_partner-ros"),
     }
 }
@@ -54,7 +56,7 @@ async fn start(who: Who, data: &Path) -> Process {
 
 #[tokio::test]
 async fn kill_9_under_load_loses_nothing_that_was_answered() {
-    for who in [Who::Cms, Who::Ros] {
+    for who in ALL {
         let data = tempfile::tempdir().unwrap();
         let answered = Arc::new(Mutex::new(HashSet::new()));
         for round in 0..3 {
@@ -65,14 +67,13 @@ async fn kill_9_under_load_loses_nothing_that_was_answered() {
                 let (answered, count) = (Arc::clone(&answered), Arc::clone(&count));
                 let addr = process.addr;
                 load.spawn(async move {
-                    let mut client = Client::to(addr).await;
+                    let mut line = Line::to(who, addr).await;
                     for i in 0.. {
                         let order = format!("{round}-{worker}-{i}");
-                        who.forward(&order, "", "x").send(&mut client).await;
-                        let Ok(answer) = client.answer().await else {
+                        let Ok(told) = line.forward(&order, "", "x").await else {
                             return;
                         };
-                        assert_eq!(who.told(&answer), "DONE");
+                        assert_eq!(told, "DONE");
                         answered.lock().unwrap().insert(order);
                         count.fetch_add(1, Ordering::Relaxed);
                     }
@@ -110,9 +111,10 @@ async fn kill_9_under_load_loses_nothing_that_was_answered() {
             .collect();
         assert!(lost.is_empty(), "{who:?} lost {lost:?}");
         let some: Vec<_> = found.into_iter().take(20).collect();
+        let mut line = Line::to(who, process.addr).await;
         for order in some {
-            let again = who.forward(&order, "", "x").once(process.addr).await;
-            assert_eq!(who.told(&again), "REPLAYED");
+            let again = line.forward(&order, "", "x").await.unwrap();
+            assert_eq!(again, "REPLAYED");
         }
     }
 }

@@ -2,19 +2,24 @@
 
 use std::net::SocketAddr;
 
-use partners::{Config, Running, spawn_cms, spawn_ros};
+use partners::{Config, Running, spawn_cms, spawn_ros, spawn_wms};
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Client, ask};
+use crate::line::Line;
 
 /// Which partner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     Cms,
+    Wms,
     Ros,
 }
 
+/// Those that speak HTTP.
 pub(crate) const BOTH: [Who; 2] = [Who::Cms, Who::Ros];
+
+pub(crate) const ALL: [Who; 3] = [Who::Cms, Who::Wms, Who::Ros];
 
 /// A request, before it is sent.
 #[derive(Clone, Debug)]
@@ -50,10 +55,11 @@ impl Ask {
 }
 
 impl Who {
-    /// The name of its forward operation and of its cancel.
+    /// The names of its forward operation, its cancel and its query.
     pub(crate) const fn ops(self) -> [&'static str; 3] {
         match self {
             Self::Cms => ["verify", "cancel", "get"],
+            Self::Wms => ["register", "cancel", "query"],
             Self::Ros => ["put", "delete", "get"],
         }
     }
@@ -63,6 +69,7 @@ impl Who {
         match self {
             Self::Cms => soap("VerifyContract", key, &verify(order, "CLIENT-001", body)),
             Self::Ros => rest("PUT", order, key, &route_to(body)),
+            Self::Wms => panic!("it speaks frames"),
         }
     }
 
@@ -73,6 +80,7 @@ impl Who {
                 soap("CancelContract", key, &inner)
             }
             Self::Ros => rest("DELETE", order, key, ""),
+            Self::Wms => panic!("it speaks frames"),
         }
     }
 
@@ -84,6 +92,7 @@ impl Who {
                 &format!("<c:OrderId>{order}</c:OrderId>"),
             ),
             Self::Ros => rest("GET", order, "", ""),
+            Self::Wms => panic!("it speaks frames"),
         }
     }
 
@@ -99,6 +108,7 @@ impl Who {
                     _ => panic!("{text}"),
                 })
             }
+            Self::Wms => panic!("it speaks frames"),
             Self::Ros => match answer.status {
                 200 if answer.json()["replayed"] == json!(true) => "REPLAYED".to_owned(),
                 200 => "VERIFIED".to_owned(),
@@ -150,6 +160,10 @@ impl Rig {
         self.who.told(&ask.once(self.addr()).await)
     }
 
+    pub(crate) async fn line(&self) -> Line {
+        Line::to(self.who, self.addr()).await
+    }
+
     /// Sets a fault rule.
     pub(crate) async fn fault(&self, rule: Value) {
         let answer = ask(self.control(), "POST", "/_fault", &[], &rule.to_string()).await;
@@ -172,6 +186,7 @@ impl Rig {
 async fn spawn(who: Who, config: Config) -> Running {
     match who {
         Who::Cms => spawn_cms(config).await.unwrap(),
+        Who::Wms => spawn_wms(config).await.unwrap(),
         Who::Ros => spawn_ros(config).await.unwrap(),
     }
 }

@@ -1,18 +1,19 @@
 //! How a request is decided, the same for every partner.
 
-use crate::rig::{BOTH, Rig, Who};
+use crate::rig::{ALL, BOTH, Rig, Who};
 
 /// `F order key body`, `C order key`, `G order`, and what each comes to.
 async fn story(who: Who, steps: &[(&str, &str)]) {
     let rig = Rig::new(who).await;
+    let mut line = rig.line().await;
     for (step, want) in steps {
         let words: Vec<&str> = step.split_whitespace().collect();
-        let ask = match words[..] {
-            ["F", order, key, body] => who.forward(order, key, body),
-            ["F", order, body] => who.forward(order, "", body),
-            ["C", order, key] => who.cancel(order, key),
-            ["C", order] => who.cancel(order, ""),
-            ["G", order] => who.get(order),
+        let told = match words[..] {
+            ["F", order, key, body] => line.forward(order, key, body).await,
+            ["F", order, body] => line.forward(order, "", body).await,
+            ["C", order, key] => line.cancel(order, key).await,
+            ["C", order] => line.cancel(order, "").await,
+            ["G", order] => line.get(order).await,
             _ => panic!("{step}"),
         };
         let mut want = *want;
@@ -23,13 +24,13 @@ async fn story(who: Who, steps: &[(&str, &str)]) {
                 (_, want) => want,
             };
         }
-        assert_eq!(rig.tell(ask).await, want, "{who:?}: {step} of {steps:?}");
+        assert_eq!(told.unwrap(), want, "{who:?}: {step} of {steps:?}");
     }
 }
 
 #[tokio::test]
 async fn each_request_is_decided_in_the_order_that_is_fixed() {
-    for who in BOTH {
+    for who in ALL {
         for steps in [
             &[
                 ("F A k x", "DONE"),
@@ -110,14 +111,14 @@ async fn each_request_is_decided_in_the_order_that_is_fixed() {
 
 #[tokio::test]
 async fn rivals_with_one_order_are_one_effect() {
-    for who in BOTH {
+    for who in ALL {
         let rig = std::sync::Arc::new(Rig::new(who).await);
         let tasks: Vec<_> = (0..40)
             .map(|i| {
                 let rig = std::sync::Arc::clone(&rig);
                 tokio::spawn(async move {
-                    rig.tell(rig.who.forward("A", &format!("k{}", i % 3), "x"))
-                        .await
+                    let key = format!("k{}", i % 3);
+                    rig.line().await.forward("A", &key, "x").await.unwrap()
                 })
             })
             .collect();
