@@ -38,7 +38,14 @@ pub(crate) fn run() -> Result<ExitCode> {
     step(
         "docs",
         cargo()
-            .args(["doc", "--workspace", "--exclude", "benches", "--no-deps"])
+            .args([
+                "doc",
+                "--workspace",
+                "--exclude",
+                "benches",
+                "--no-deps",
+                "--all-features",
+            ])
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
     step("licences, bans, sources", &mut deny()?)?;

@@ -16,7 +16,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let left_out = LeftOut::without(services.postgres.is_err(), services.kafka.is_err())?;
 
     let mut tests = cargo();
-    tests.args(["test", "--no-fail-fast"]);
+    // All features: some tests are there only with one, such as the laws of a store.
+    tests.args(["test", "--no-fail-fast", "--all-features"]);
     if options.packages.is_empty() {
         tests.args(["--workspace", "--exclude", "benches"]);
     }
