@@ -16,6 +16,8 @@ mod inbox;
 mod lane;
 mod lease;
 mod load;
+#[cfg(test)]
+mod plan_test;
 mod query;
 mod retention;
 mod rows;

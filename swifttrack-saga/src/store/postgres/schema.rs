@@ -37,6 +37,7 @@ pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
     let known = MIGRATIONS.len();
     let found = usize::try_from(found).unwrap_or(usize::MAX);
     if found > known {
+        tx.rollback().await.map_err(unavailable)?;
         return Err(StoreError::schema(format!(
             "the schema is at version {found}, this binary knows {known}"
         )));

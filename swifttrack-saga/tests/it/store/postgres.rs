@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use swifttrack_saga::conformance::Probe;
 use swifttrack_saga::store::postgres::PgStore;
-use testkit::pg::TestDb;
 
-async fn make() -> (PgStore, TestDb) {
-    let db = TestDb::create().await;
-    let store = PgStore::connect(db.url()).await.unwrap();
+use super::schema::TestSchema;
+
+async fn make() -> (PgStore, TestSchema) {
+    let schema = TestSchema::create().await;
+    let store = PgStore::connect(&schema.url()).await.unwrap();
     store.migrate().await.unwrap();
-    (store, db)
+    (store, schema)
 }
 
-async fn make_with(probe: Arc<Probe>) -> (PgStore, TestDb) {
-    let (store, db) = make().await;
-    (store.with_hook(probe), db)
+async fn make_with(probe: Arc<Probe>) -> (PgStore, TestSchema) {
+    let (store, schema) = make().await;
+    (store.with_hook(probe), schema)
 }
 
 swifttrack_saga::store_conformance!(

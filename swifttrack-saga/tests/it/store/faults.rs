@@ -1,0 +1,320 @@
+//! What goes wrong between a flusher and its Postgres, and what it may say then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection, Postgres, query, query_scalar, raw_sql};
+use swifttrack_saga::hook::{HookError, OnTransition, Transition};
+use swifttrack_saga::store::postgres::PgStore;
+use swifttrack_saga::store::{Outcome, Store, StoreError};
+use testkit::wait_until;
+use tokio::sync::Notify;
+
+use super::proxy::{Cut, Proxy};
+use super::sagas::{GROUP, LONG, loaded, next, owner, start, worker};
+use super::schema::TestSchema;
+
+/// What ends a broken test.
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn migrated(url: &str) -> PgStore {
+    let store = PgStore::connect(url).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+/// A hook that is one SQL statement, or waits for ever after it.
+struct Sql(&'static str, After);
+
+enum After {
+    Return,
+    /// As a process that is frozen inside its transaction.
+    Hang(Arc<Notify>),
+    /// Hides the statement's error.
+    Swallow,
+}
+
+#[async_trait::async_trait]
+impl OnTransition<Postgres> for Sql {
+    async fn on_transitions(
+        &self,
+        conn: &mut PgConnection,
+        _: &[Transition],
+    ) -> Result<(), HookError> {
+        let done = query(self.0).execute(conn).await;
+        match &self.1 {
+            After::Return => done.map(drop).map_err(HookError::from),
+            After::Swallow => Ok(()),
+            After::Hang(inside) => {
+                inside.notify_one();
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+/// A process that stops inside its transaction holds the shards that it checked, but no longer
+/// than the timeouts of its session (law 5).
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_frozen_flusher_does_not_hold_up_its_successor() {
+    let schema = TestSchema::create().await;
+    let inside = Arc::new(Notify::new());
+    let hook = Sql("SELECT", After::Hang(Arc::clone(&inside)));
+    let frozen = migrated(&schema.url()).await.with_hook(Arc::new(hook));
+    let (old, leases) = owner(&frozen, Duration::from_secs(2)).await;
+    let change = start(&leases[0], "a");
+    let flush = tokio::spawn(async move { frozen.commit(old, &[change]).await });
+    inside.notified().await;
+
+    let heir = migrated(&schema.url()).await;
+    let new = worker();
+    heir.register(new, &[], LONG).await.unwrap();
+    let mut taken = Vec::new();
+    wait_until("all shards are taken over", LIMIT, async || {
+        taken.extend(heir.claim(new, GROUP, 64).await.unwrap());
+        taken.len() == 64
+    })
+    .await;
+    assert!(taken.iter().all(|lease| lease.unclean));
+    let outcomes = heir.commit(new, &[start(&taken[0], "b")]).await.unwrap();
+    assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}");
+
+    let error = flush.await.unwrap().unwrap_err();
+    assert!(error.is_unavailable(), "nothing happened: {error:?}");
+    assert!(heir.find("conform", "a").await.unwrap().is_none());
+}
+
+/// COMMIT hangs until somebody ends the session: whether it happened can only be read back.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_session_that_ends_during_commit_is_ambiguous() {
+    let schema = TestSchema::create().await;
+    let url = schema.url();
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    raw_sql(
+        "CREATE TABLE slow (n int);
+         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    .execute(&mut admin)
+    .await
+    .unwrap();
+    let hook = Sql("INSERT INTO slow VALUES (1)", After::Return);
+    let store = Arc::new(migrated(&url).await.with_hook(Arc::new(hook)));
+    let (worker, leases) = owner(&*store, LONG).await;
+    let change = start(&leases[0], "a");
+    let flusher = Arc::clone(&store);
+    let flush = tokio::spawn(async move { flusher.commit(worker, &[change]).await });
+    wait_until("its COMMIT is ended", LIMIT, async || {
+        let ended: i64 = query_scalar(
+            "SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
+             JOIN pg_locks l ON l.pid = a.pid AND l.relation = 'slow'::regclass
+             WHERE a.state = 'active' AND a.query = 'COMMIT'",
+        )
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+        ended == 1
+    })
+    .await;
+    let error = flush.await.unwrap().unwrap_err();
+    assert!(error.is_ambiguous(), "{error:?}");
+    assert!(store.find("conform", "a").await.unwrap().is_none());
+}
+
+/// A session that ends before COMMIT was sent has done nothing, and that is known.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_session_that_ends_before_commit_is_not_ambiguous() {
+    let schema = TestSchema::create().await;
+    let hook = Sql(
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+        After::Return,
+    );
+    let store = migrated(&schema.url()).await.with_hook(Arc::new(hook));
+    let (worker, leases) = owner(&store, LONG).await;
+    let error = store
+        .commit(worker, &[start(&leases[0], "a")])
+        .await
+        .unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+    assert!(store.find("conform", "a").await.unwrap().is_none());
+}
+
+/// COMMIT of a transaction that has failed says ROLLBACK and no error.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_hook_that_hides_an_error_fails_its_batch() {
+    let schema = TestSchema::create().await;
+    let hook = Sql("SELECT 1 / 0", After::Swallow);
+    let store = migrated(&schema.url()).await.with_hook(Arc::new(hook));
+    let (worker, leases) = owner(&store, LONG).await;
+    let error = store
+        .commit(worker, &[start(&leases[0], "a")])
+        .await
+        .unwrap_err();
+    assert!(error.is_hook(), "{error:?}");
+    assert!(store.find("conform", "a").await.unwrap().is_none());
+}
+
+/// One flush whose connection is cut around the word that commits it; its error, and whether
+/// the transition turned out to have happened.
+async fn cut(cut: Cut, hook: bool) -> (StoreError, bool) {
+    let schema = TestSchema::create().await;
+    let direct = migrated(&schema.url()).await;
+    let word: &[u8] = if hook { b"COMMIT" } else { b"words" };
+    let proxy = Proxy::to(&schema.url(), word).await;
+    let mut store = PgStore::connect(&proxy.url(&schema.url())).await.unwrap();
+    if hook {
+        store = store.with_hook(Arc::new(Sql("SELECT", After::Return)));
+    }
+    let (worker, mut leases) = owner(&store, LONG).await;
+    let first = start(&leases[0], "a");
+    let saga = first.saga;
+    store.commit(worker, &[first]).await.unwrap();
+    let step = next(&leases[0], &loaded(&direct, saga).await);
+
+    proxy.arm(cut);
+    let error = store.commit(worker, std::slice::from_ref(&step)).await;
+    // The way out: take one's own shards over, which waits for the lost session, and read back.
+    leases = store.reclaim(worker, &leases).await.unwrap();
+    leases.sort_by_key(|lease| lease.shard);
+    let found = loaded(&store, saga).await;
+    let happened = found.seq == 2;
+    assert_eq!(found.journal.len(), usize::try_from(found.seq).unwrap());
+
+    let outcomes = store
+        .commit(worker, std::slice::from_ref(&step))
+        .await
+        .unwrap();
+    assert!(matches!(outcomes[..], [Outcome::Fenced]), "{outcomes:?}");
+    let mut again = step;
+    again.lease = leases[0].clone();
+    let outcomes = store.commit(worker, &[again]).await.unwrap();
+    match happened {
+        true => assert!(matches!(outcomes[..], [Outcome::Conflict]), "{outcomes:?}"),
+        false => assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}"),
+    }
+    assert_eq!(
+        loaded(&store, saga).await.journal.len(),
+        2,
+        "once, not twice"
+    );
+    (error.unwrap_err(), happened)
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_lost_answer_to_commit_is_ambiguous_and_it_happened() {
+    let (error, happened) = cut(Cut::After, true).await;
+    assert!(error.is_ambiguous() && happened, "{error:?}, {happened}");
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_lost_commit_is_ambiguous_and_it_did_not_happen() {
+    let (error, happened) = cut(Cut::Before, true).await;
+    assert!(error.is_ambiguous() && !happened, "{error:?}, {happened}");
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_lost_answer_to_the_single_statement_is_ambiguous_too() {
+    let (error, happened) = cut(Cut::After, false).await;
+    assert!(error.is_ambiguous() && happened, "{error:?}, {happened}");
+    let (error, happened) = cut(Cut::Before, false).await;
+    assert!(error.is_ambiguous() && !happened, "{error:?}, {happened}");
+}
+
+/// A row lock that does not come is no reason to wait: the batch can be tried again.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_lock_that_does_not_come_is_retriable() {
+    let schema = TestSchema::create().await;
+    let store = migrated(&schema.url()).await;
+    let (worker, leases) = owner(&store, LONG).await;
+    let first = start(&leases[0], "a");
+    let saga = first.saga;
+    store.commit(worker, &[first]).await.unwrap();
+    let step = next(&leases[0], &loaded(&store, saga).await);
+
+    let mut other = PgConnection::connect(&schema.url()).await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    query("SELECT FROM saga FOR UPDATE")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let error = store
+        .commit(worker, std::slice::from_ref(&step))
+        .await
+        .unwrap_err();
+    assert!(error.is_retriable(), "{error:?}");
+    tx.rollback().await.unwrap();
+    let outcomes = store.commit(worker, &[step]).await.unwrap();
+    assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}");
+}
+
+/// After a restart of the server the flusher connects again by itself.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_flusher_reconnects() {
+    let schema = TestSchema::create().await;
+    let store = migrated(&schema.url()).await;
+    let (worker, leases) = owner(&store, LONG).await;
+    store
+        .commit(worker, &[start(&leases[0], "a")])
+        .await
+        .unwrap();
+    let mut admin = PgConnection::connect(&schema.url()).await.unwrap();
+    let killed: i64 = query_scalar(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE application_name = current_setting('application_name')
+           AND pid <> pg_backend_pid()",
+    )
+    .fetch_one(&mut admin)
+    .await
+    .unwrap();
+    assert!(killed >= 2, "the flusher's and another");
+    let change = start(&leases[0], "b");
+    // It cannot know that the session ended before its statement came.
+    let lost = store.commit(worker, std::slice::from_ref(&change)).await;
+    if let Err(error) = lost {
+        assert!(error.is_ambiguous(), "{error:?}");
+        let outcomes = store.commit(worker, &[change]).await.unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn several_starters_migrate_once() {
+    let schema = TestSchema::create().await;
+    let url = schema.url();
+    let stores: Vec<PgStore> =
+        futures_util::future::join_all((0..6).map(|_| PgStore::connect(&url)))
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+    let worker = worker();
+    let error = stores[0].register(worker, &[], LONG).await.unwrap_err();
+    assert!(error.is_schema(), "there are no tables: {error:?}");
+    let all = futures_util::future::join_all(stores.iter().map(PgStore::migrate)).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    let versions: Vec<i32> = query_scalar("SELECT version FROM saga_schema")
+        .fetch_all(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(versions, [1]);
+
+    query("INSERT INTO saga_schema (version) VALUES (99)")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let error = stores[0].migrate().await.unwrap_err();
+    assert!(error.is_schema(), "{error:?}");
+}
