@@ -5,11 +5,13 @@
 
 mod cms;
 mod ros;
+mod wms;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::cms::CmsAdapter;
 pub use self::ros::RosAdapter;
+pub use self::wms::WmsAdapter;
 
 /// How to name an order's effect at a partner, to ask about it or to take it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
