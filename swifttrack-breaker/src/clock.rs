@@ -150,6 +150,10 @@ impl ManualClock {
         self.now.fetch_add(whole_ms(by), Ordering::AcqRel);
     }
 
+    pub(crate) fn set(&self, now: Duration) {
+        self.now.store(whole_ms(now), Ordering::Release);
+    }
+
     /// What a [`BreakerConfig`](crate::BreakerConfig) takes.
     #[must_use]
     pub const fn clock(self) -> Clock {

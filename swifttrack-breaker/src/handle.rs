@@ -9,6 +9,7 @@ use crate::classify::{AnyError, Classifier};
 use crate::config::BreakerConfig;
 use crate::error::{Error, Refused};
 use crate::events::{Hub, Transitions};
+use crate::shadow::LiveShadow;
 use crate::slot::Slot;
 use crate::state::{Snapshot, State};
 use crate::tenant::Tenant;
@@ -207,6 +208,26 @@ impl BreakerHandle {
     /// Lets every call through, counts, and tells when it would have opened, until [`reset`](Self::reset).
     pub fn observe(&self) {
         self.obey(Order::Observe);
+    }
+
+    /// Watches the outcomes of live calls with another policy, until what it returns is dropped.
+    ///
+    /// It sees only the calls that this circuit lets through. A rule for slow
+    /// calls sees their time only if this circuit's policy has one too.
+    ///
+    /// Gives nothing if [`SHADOWS_MAX`](crate::SHADOWS_MAX) are watching already.
+    #[must_use]
+    pub fn shadow(&self, name: impl Into<Arc<str>>, config: BreakerConfig) -> Option<LiveShadow> {
+        self.tenant.watch_with(name.into(), config)
+    }
+
+    /// Whether there is no other handle of it.
+    pub(crate) fn is_only(&self) -> bool {
+        Arc::strong_count(&self.tenant) == 1
+    }
+
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.slot.core.is_healthy()
     }
 
     fn obey(&self, order: Order) {

@@ -34,13 +34,21 @@
 //!
 //! | module or type | what it is for |
 //! |---|---|
-//! | [`BreakerLayer`], [`Breaker`] | the circuit as a tower layer |
+//! | [`breaker`] | the circuit as a tower layer |
 //! | [`BreakerHandle`], [`Ticket`] | the circuit by itself: plain calls, waiting, looking, operating |
-//! | [`BreakerConfig`], [`Policy`] | when it opens, for how long, how it closes |
+//! | [`BreakerConfig`], [`Policy`], [`Clock`] | when it opens, for how long, how it closes |
 //! | [`Classifier`], [`Outcome`] | which results speak against the partner |
-//! | [`Error`], [`Refused`] | what the layers add to the errors of the service |
-//! | [`Transitions`], [`Snapshot`] | what happened, and how things stand |
-//! | [`Backoff`] | how long to wait before another try |
+//! | [`Error`], [`Refused`], [`TimedOut`] | what the layers add to the errors of the service |
+//! | [`Transitions`], [`Snapshot`], [`Flight`] | what happened, why, and how things stand |
+//! | [`Registry`] | many circuits, by name or by key |
+//! | [`Shadow`] | what another policy would have done |
+//!
+//! # Retrying and waiting
+//!
+//! A refusal by a circuit is not worth a retry: nothing was asked, and nothing
+//! will be different before [`Refused::retry_after`]. Give that time to whoever
+//! can wait for it, such as a durable job, or take a place in the queue with
+//! [`BreakerHandle::acquire`].
 
 pub mod breaker;
 
@@ -54,9 +62,12 @@ mod flight;
 mod handle;
 mod meter;
 mod policy;
+mod registry;
 mod retry;
+mod shadow;
 mod slot;
 mod state;
+mod stripe;
 mod sync;
 mod tenant;
 mod ticket;
@@ -72,6 +83,8 @@ pub use self::events::{EVENTS_MAX, Event, Transitions};
 pub use self::flight::{FLIGHT_MAX, Flight};
 pub use self::handle::BreakerHandle;
 pub use self::policy::{Policy, Window};
+pub use self::registry::Registry;
 pub use self::retry::{Backoff, Jitter};
+pub use self::shadow::{LiveShadow, SHADOWS_MAX, Shadow, TRIPS_MAX, Trip};
 pub use self::state::{Counts, Reason, Snapshot, State, Tally, Transition};
 pub use self::ticket::Ticket;

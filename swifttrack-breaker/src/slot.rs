@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +21,7 @@ use crate::config::BreakerConfig;
 use crate::error::Refused;
 use crate::flight::{self, Flight, Recorder};
 use crate::state::Counts;
+use crate::stripe;
 use crate::tenant::Tenant;
 use crate::ticket::Ticket;
 
@@ -31,6 +32,8 @@ pub(crate) struct Slot {
     seed: AtomicU64,
     /// Wall clock, ms + 1; zero is never.
     last_failure: AtomicU64,
+    /// Whether shadows watch.
+    watched: AtomicBool,
     tenant: Mutex<Weak<Tenant>>,
 }
 
@@ -65,9 +68,6 @@ impl Counter {
     ];
 }
 
-/// More stripes would cost memory in every circuit, and threads beyond them merely share.
-const STRIPES_MAX: usize = 8;
-
 /// Frequent outcomes are handed to the metrics recorder in lots of this many.
 const LOT: u64 = 256;
 
@@ -87,6 +87,7 @@ impl Slot {
         slot.seed
             .store(RandomState::new().hash_one(0), Ordering::Relaxed);
         slot.last_failure.store(0, Ordering::Relaxed);
+        slot.watched.store(false, Ordering::Relaxed);
         for stripe in &slot.stripes {
             stripe
                 .counts
@@ -99,7 +100,7 @@ impl Slot {
 
     fn new(config: BreakerConfig) -> Self {
         let striped = config.count_successes || config.policy.has_window();
-        let stripes = if striped { stripes() } else { 1 };
+        let stripes = if striped { stripe::count() } else { 1 };
         let stripe = |_| Stripe {
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
             flight: Recorder::new(),
@@ -109,6 +110,7 @@ impl Slot {
             stripes: (0..stripes).map(stripe).collect(),
             seed: AtomicU64::new(0),
             last_failure: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
             tenant: Mutex::new(Weak::new()),
         }
     }
@@ -160,15 +162,15 @@ impl Slot {
 
     #[inline]
     pub(crate) fn settle(&self, tag: Tag, outcome: Outcome) {
-        let counts = self.core.config().count_successes;
-        if outcome == Outcome::Success && !counts && self.core.ignores_success(tag) {
+        let heard = self.core.config().count_successes || self.watched.load(Ordering::Relaxed);
+        if outcome == Outcome::Success && !heard && self.core.ignores_success(tag) {
             return;
         }
         self.settle_slowly(tag, outcome);
     }
 
     fn settle_slowly(&self, tag: Tag, outcome: Outcome) {
-        let stripe = thread_stripe();
+        let stripe = stripe::mine();
         let settled = self
             .core
             .settle(tag, outcome, stripe, self.seed.load(Ordering::Relaxed));
@@ -184,10 +186,14 @@ impl Slot {
                 .flight
                 .push(settled.now, outcome, settled.took);
         }
-        if settled.moved.is_none() && !settled.freed && !due {
+        let watched = self.watched.load(Ordering::Relaxed) && !settled.stale;
+        if settled.moved.is_none() && !settled.freed && !due && !watched {
             return;
         }
         let Some(tenant) = self.tenant() else { return };
+        if watched {
+            tenant.show(outcome, settled.now, settled.took);
+        }
         match settled.moved {
             Some(moved) => tenant.publish(moved),
             None if settled.freed => tenant.waiting().nudge(),
@@ -224,7 +230,7 @@ impl Slot {
     /// Counts a refusal; gives whether the metrics should hear of it.
     #[inline]
     pub(crate) fn refused(&self) -> bool {
-        self.add(Counter::Refused, thread_stripe(), LOT)
+        self.add(Counter::Refused, stripe::mine(), LOT)
     }
 
     #[inline]
@@ -255,6 +261,10 @@ impl Slot {
         }
     }
 
+    pub(crate) fn set_watched(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
     pub(crate) fn last_failure(&self) -> Option<SystemTime> {
         let ms = self.last_failure.load(Ordering::Relaxed).checked_sub(1)?;
         Some(UNIX_EPOCH + Duration::from_millis(ms))
@@ -272,26 +282,39 @@ impl Slot {
     }
 }
 
-fn stripes() -> usize {
-    static STRIPES: LazyLock<usize> = LazyLock::new(|| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        threads.next_power_of_two().min(STRIPES_MAX)
-    });
-    *STRIPES
-}
-
-/// A number for this thread, given out in turn.
-#[inline]
-fn thread_stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    MINE.try_with(|mine| *mine).unwrap_or(0)
-}
-
 fn wall_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::handle::BreakerHandle;
+
+    /// recloser never frees the states that it replaced: 3.6 MB over 10,000
+    /// trips. Here a circuit changes in place, and one that ends gives its
+    /// place to the next.
+    #[test]
+    fn ten_thousand_trips_and_ten_thousand_circuits_take_one_slot() {
+        let clock = ManualClock::new();
+        let config = BreakerConfig::new()
+            .trip_after(1)
+            .metrics(false)
+            .clock(clock.clock());
+        let slots = || POOL.lock().unwrap().get(&config).map_or(0, Vec::len);
+        let first = BreakerHandle::new("first", config);
+        for _ in 0..10_000 {
+            first.try_acquire().unwrap().failure();
+            clock.advance(Duration::from_secs(30));
+            first.try_acquire().unwrap().success();
+        }
+        drop(first);
+        for _ in 0..10_000 {
+            assert_eq!(slots(), 1);
+            drop(BreakerHandle::new("next", config));
+        }
+    }
 }

@@ -1,13 +1,15 @@
 //! What a circuit has beside its core: a name, listeners, waiters, metrics.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use crate::circuit::core::Move;
 use crate::circuit::word::{GENERATION_MASK, Phase};
+use crate::classify::Outcome;
 use crate::config::BreakerConfig;
 use crate::events::Hub;
 use crate::meter::Meters;
+use crate::shadow::{LiveShadow, SHADOWS_MAX, Shadow};
 use crate::slot::Slot;
 use crate::state::{Reason, Snapshot, State, Transition};
 use crate::wait::Waiting;
@@ -23,6 +25,15 @@ pub(crate) struct Tenant {
     above: Option<Arc<Hub>>,
     waiting: Arc<Waiting>,
     meters: Option<Meters>,
+    /// A std mutex, since nothing is awaited while it is held.
+    shadows: Mutex<Vec<Watcher>>,
+}
+
+/// A shadow, for as long as somebody holds it.
+#[derive(Debug)]
+struct Watcher {
+    name: Arc<str>,
+    shadow: Weak<Mutex<Shadow>>,
 }
 
 /// Puts transitions in order: threads make them one at a time, by generation,
@@ -53,6 +64,7 @@ impl Tenant {
             hub: Hub::new(),
             above,
             waiting: Arc::default(),
+            shadows: Mutex::default(),
         });
         slot.settle_in(&tenant);
         tenant
@@ -104,6 +116,48 @@ impl Tenant {
     pub(crate) fn flush(&self) {
         if let Some(meters) = &self.meters {
             meters.flush(self.slot);
+        }
+    }
+
+    pub(crate) fn watch_with(&self, name: Arc<str>, config: BreakerConfig) -> Option<LiveShadow> {
+        let mut shadows = self.shadows.lock().unwrap_or_else(PoisonError::into_inner);
+        shadows.retain(|watcher| watcher.shadow.strong_count() != 0);
+        if shadows.len() == SHADOWS_MAX {
+            return None;
+        }
+        let shadow = Arc::new(Mutex::new(Shadow::new(config)));
+        shadows.push(Watcher {
+            name: Arc::clone(&name),
+            shadow: Arc::downgrade(&shadow),
+        });
+        self.slot.set_watched(true);
+        Some(LiveShadow { name, shadow })
+    }
+
+    /// Shows one outcome to the shadows.
+    pub(crate) fn show(&self, outcome: Outcome, now: Option<u64>, took: Option<u64>) {
+        let now = now.unwrap_or_else(|| self.slot.core.config().clock.now());
+        let mut shadows = self.shadows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tripped = Vec::new();
+        shadows.retain(|watcher| {
+            let Some(shadow) = watcher.shadow.upgrade() else {
+                return false;
+            };
+            let mut shadow = shadow.lock().unwrap_or_else(PoisonError::into_inner);
+            let trip = shadow.feed(
+                Duration::from_millis(now),
+                outcome,
+                took.map(Duration::from_millis),
+            );
+            tripped.extend(trip.map(|trip| (Arc::clone(&watcher.name), trip)));
+            true
+        });
+        if shadows.is_empty() {
+            self.slot.set_watched(false);
+        }
+        drop(shadows);
+        for (shadow, trip) in tripped {
+            tracing::info!(circuit = %self.name, %shadow, reason = %trip.reason, "shadow would have opened");
         }
     }
 

@@ -168,6 +168,19 @@ impl Core {
         (word.is_closed() && self.slower_than.is_none()).then(|| Tag(u64::from(word.generation())))
     }
 
+    /// Closed, with no failure in a row and none in a window.
+    pub(crate) fn is_healthy(&self) -> bool {
+        let word = self.word();
+        let clear = |meter: &Meter| {
+            meter
+                .calls
+                .tally(word.generation(), self.config.clock.now())
+                .bad
+                == 0
+        };
+        word.is_clean() && self.meters.iter().all(clear)
+    }
+
     /// Whether a call would be refused if it came now; nothing is changed.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         let word = self.word();

@@ -2,6 +2,8 @@
 
 mod events;
 mod handle;
+mod registry;
 mod service;
+mod shadow;
 mod support;
 mod waiting;

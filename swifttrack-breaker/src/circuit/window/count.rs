@@ -70,6 +70,29 @@ impl CountWindow {
         }
     }
 
+    pub(crate) fn tally(&self, generation: u32) -> Tally {
+        match &self.calls {
+            Bits::Word(word) => {
+                let word = word.load(Ordering::Acquire);
+                if word >> TAG_SHIFT != (u64::from(generation) << TAG_SHIFT) >> TAG_SHIFT {
+                    return Tally::default();
+                }
+                Tally {
+                    bad: (word & ((1 << WORD_CALLS) - 1)).count_ones(),
+                    total: ((word >> WORD_CALLS) & ((1 << LEN_BITS) - 1)) as u32,
+                }
+            }
+            Bits::Ring(ring) => {
+                let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+                if ring.generation == generation {
+                    ring.tally
+                } else {
+                    Tally::default()
+                }
+            }
+        }
+    }
+
     fn record_word(
         &self,
         word: &AtomicU64,

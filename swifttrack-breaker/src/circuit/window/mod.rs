@@ -29,6 +29,14 @@ impl Calls {
         }
     }
 
+    /// What this generation has counted so far.
+    pub(crate) fn tally(&self, generation: u32, now: u64) -> Tally {
+        match self {
+            Self::Count(window) => window.tally(generation),
+            Self::Time(window) => window.tally(generation, now),
+        }
+    }
+
     /// Counts one call. `current` says what time it is if the generation still is the circuit's.
     ///
     /// Gives the counts where a bad call needs them, and nothing where the call is stale or good.
