@@ -50,6 +50,12 @@ pub enum Outcome {
 pub trait Classifier<Res, Err> {
     /// Judges one result.
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome;
+
+    /// Whether the call was refused on our own side and reached nobody, so that a retry budget gets back what it paid for it.
+    fn is_local(&self, result: Result<&Res, &Err>) -> bool {
+        let _ = result;
+        false
+    }
 }
 
 impl<F, Res, Err> Classifier<Res, Err> for F
@@ -89,6 +95,15 @@ where
             Err(Error::Inner(error)) => self.0.classify(Err(error)),
             Err(Error::TimedOut(_)) => Outcome::Failure,
             Err(Error::Refused(_)) => Outcome::Ignore,
+        }
+    }
+
+    fn is_local(&self, result: Result<&Res, &Error<Err>>) -> bool {
+        match result {
+            Ok(answer) => self.0.is_local(Ok(answer)),
+            Err(Error::Inner(error)) => self.0.is_local(Err(error)),
+            Err(Error::TimedOut(_)) => false,
+            Err(Error::Refused(_)) => true,
         }
     }
 }

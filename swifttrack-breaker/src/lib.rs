@@ -34,6 +34,7 @@
 //!
 //! | module or type | what it is for |
 //! |---|---|
+//! | [`stack`] | all the layers, in the one order that makes sense |
 //! | [`breaker`] | the circuit as a tower layer |
 //! | [`BreakerHandle`], [`Ticket`] | the circuit by itself: plain calls, waiting, looking, operating |
 //! | [`BreakerConfig`], [`Policy`], [`Clock`] | when it opens, for how long, how it closes |
@@ -42,6 +43,10 @@
 //! | [`Transitions`], [`Snapshot`], [`Flight`] | what happened, why, and how things stand |
 //! | [`Registry`] | many circuits, by name or by key |
 //! | [`Shadow`] | what another policy would have done |
+//! | [`retry`] | growing waits, and a budget for all calls together |
+//! | [`deadline`], [`timeout`] | how long a request, and each of its tries, may take |
+//! | [`bulkhead`], [`shed`] | how many at once, and no waiting in line |
+//! | [`chaos`] | trouble on purpose |
 //!
 //! # Retrying and waiting
 //!
@@ -51,6 +56,14 @@
 //! [`BreakerHandle::acquire`].
 
 pub mod breaker;
+pub mod bulkhead;
+pub mod chaos;
+pub mod deadline;
+pub mod flatten;
+pub mod retry;
+pub mod shed;
+pub mod stack;
+pub mod timeout;
 
 mod circuit;
 mod classify;
@@ -63,7 +76,6 @@ mod handle;
 mod meter;
 mod policy;
 mod registry;
-mod retry;
 mod shadow;
 mod slot;
 mod state;
@@ -84,7 +96,8 @@ pub use self::flight::{FLIGHT_MAX, Flight};
 pub use self::handle::BreakerHandle;
 pub use self::policy::{Policy, Window};
 pub use self::registry::Registry;
-pub use self::retry::{Backoff, Jitter};
+#[doc(inline)]
+pub use self::retry::{Backoff, Budget, Jitter, RetryLayer};
 pub use self::shadow::{LiveShadow, SHADOWS_MAX, Shadow, TRIPS_MAX, Trip};
 pub use self::state::{Counts, Reason, Snapshot, State, Tally, Transition};
 pub use self::ticket::Ticket;
