@@ -11,5 +11,7 @@ pub(crate) mod machine;
 pub(crate) mod window;
 pub(crate) mod word;
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
 mod table;

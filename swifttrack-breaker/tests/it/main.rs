@@ -2,12 +2,15 @@
 
 mod beside;
 mod contract;
+mod defects;
 mod events;
 mod handle;
+mod model;
 mod registry;
 mod retry;
 mod service;
 mod shadow;
 mod stack;
+mod storm;
 mod support;
 mod waiting;
