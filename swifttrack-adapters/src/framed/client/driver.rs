@@ -222,7 +222,7 @@ impl<L: Layout> Driver<L> {
     /// Lets the next call open a new connection, and hands back what was not started.
     fn take_no_more(&mut self, why: Option<&Arc<Ended>>) {
         if let Some(links) = self.links.upgrade() {
-            links.left(self.record, self.drain.is_some());
+            links.left(self.record);
         }
         self.slots.close();
         self.queue.close();

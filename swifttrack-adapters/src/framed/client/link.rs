@@ -115,22 +115,22 @@ impl Links {
         }
     }
 
-    /// A connection takes no more calls. One that was worth nothing is followed
-    /// by a pause, like a failed attempt; but a first one that only drains is
-    /// replaced at once, since the partner is there.
-    pub(super) fn left(&self, record: Record, drains: bool) {
+    /// A connection takes no more calls. The first one that was worth nothing
+    /// is replaced at once, since the partner is there; the next is followed by
+    /// a pause, like a failed attempt.
+    pub(super) fn left(&self, record: Record) {
         let good = record.answered || record.since.elapsed() >= record.heartbeat;
         self.link.send_if_modified(|link| {
             let current = matches!(link, Link::Up(lane) if lane.serial == record.serial);
             if current {
-                *link = match (good, drains, record.failures) {
-                    (true, ..) => Link::IDLE,
-                    (false, true, 0) => Link::Down {
+                *link = match (good, record.failures) {
+                    (true, _) => Link::IDLE,
+                    (false, 0) => Link::Down {
                         failures: 1,
                         until: None,
                         why: None,
                     },
-                    _ => self.down(record.failures, Refused::Worthless),
+                    (false, failures) => self.down(failures, Refused::Worthless),
                 };
             }
             current
@@ -157,10 +157,15 @@ impl<L: Layout> Dialer<L> {
         }
     }
 
-    /// The connection to use now, dialled if there is none.
-    pub(super) async fn lane(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Lane>, Error> {
-        let mut watcher = self.links.link.subscribe();
+    /// The connection to use now, dialled if there is none. `moved` if the call
+    /// has seen the partner fail already, so that a pause is not ours alone.
+    pub(super) async fn lane(
+        self: &Arc<Self>,
+        deadline: Instant,
+        moved: bool,
+    ) -> Result<Arc<Lane>, Error> {
         let mut waited = false;
+        let mut watcher = self.links.link.subscribe();
         loop {
             let link = watcher.borrow_and_update().clone();
             match link {
@@ -170,7 +175,7 @@ impl<L: Layout> Dialer<L> {
                     why: Some(why),
                     ..
                 } if waited || Instant::now() < until => {
-                    return Err(self.refusal(why, until, waited));
+                    return Err(self.refusal(why, until, waited || moved));
                 }
                 Link::Down { .. } => self.dial(),
                 Link::Dialing => {
@@ -185,10 +190,10 @@ impl<L: Layout> Dialer<L> {
         }
     }
 
-    /// Who waited for the attempt learns of the partner; who came in the pause after it is refused by us.
-    fn refusal(&self, why: Arc<Refused>, until: Instant, waited: bool) -> Error {
+    /// Who saw it fail learns of the partner; who came in the pause after it is refused by us.
+    fn refusal(&self, why: Arc<Refused>, until: Instant, saw: bool) -> Error {
         let pause = until.saturating_duration_since(Instant::now());
-        let error = if waited {
+        let error = if saw {
             Error::not_applied("there is no connection")
         } else {
             Error::local("the pause after a failed connection is not over")

@@ -139,8 +139,8 @@ impl<P: Protocol> Client<P> {
         if deadline <= Instant::now() {
             return Err(Error::local("the deadline was spent before the call"));
         }
-        for _ in 0..LANES_MAX {
-            let (lane, permit) = self.place(payload.len(), deadline).await?;
+        for lanes in 0..LANES_MAX {
+            let (lane, permit) = self.place(payload.len(), deadline, lanes > 0).await?;
             let ticket = Arc::new(Ticket::default());
             let (reply, answer) = oneshot::channel();
             let outgoing = Outgoing {
@@ -169,19 +169,20 @@ impl<P: Protocol> Client<P> {
         Err(went_away())
     }
 
-    /// A place in the window of a connection.
+    /// A place in the window of a connection; `moved` if another one has gone from under the call.
     async fn place(
         &self,
         payload_bytes: usize,
         deadline: Instant,
+        moved: bool,
     ) -> Result<(Arc<Lane>, OwnedSemaphorePermit), Error> {
         let mut queued = None;
-        for _ in 0..LANES_MAX {
+        for lanes in 0..LANES_MAX {
             let lane = match self.dialer.ready() {
                 Some(lane) => lane,
                 None => {
                     self.wait(&mut queued)?;
-                    self.dialer.lane(deadline).await?
+                    self.dialer.lane(deadline, moved || lanes > 0).await?
                 }
             };
             if payload_bytes > lane.payload_bytes_max {

@@ -109,7 +109,7 @@ impl Options {
     }
 
     /// How long calls are refused after the first failed connect, doubling with each to `max`.
-    /// A connection that ends before it gave an answer is a failed one too.
+    /// A second connection in a row that ends before it gave an answer is a failed one too.
     #[must_use]
     pub fn backoff(self, first: Duration, max: Duration) -> Self {
         Self {
