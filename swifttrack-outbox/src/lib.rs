@@ -50,6 +50,7 @@
 //! | `db`, `store` | [`Database`], [`migrate`], and the SQL of each database |
 //! | `relay` | [`Relay`], [`RelayHandle`], [`Waker`]; its decisions in a pure core |
 //! | `publisher` | `KafkaPublisher`, `InProcessBroker`, [`MemoryPublisher`] |
+//! | `inbox` | [`Inbox`]: events handled once, offsets in the consumer's own transaction |
 //! | `ops` | [`backlog`], [`dead_events`], [`replay`], [`blocked_keys`], [`slot_owners`] |
 //!
 //! Features: `postgres`, `sqlite`, `kafka`; none is on by default.
@@ -64,6 +65,7 @@ mod append;
 mod db;
 mod error;
 mod event;
+mod inbox;
 mod ops;
 mod publisher;
 mod relay;
@@ -78,6 +80,7 @@ pub use append::{SQLITE_APPEND_KEYS_SQL, SQLITE_APPEND_SQL};
 pub use db::{Database, migrate};
 pub use error::{Error, Refusal};
 pub use event::{EVENT_BYTES_MAX, Event, HEADERS_MAX};
+pub use inbox::{Inbox, InboxConnection, Once, Progress};
 pub use ops::{
     Backlog, BlockedKey, DeadEvent, EXPIRE_ROWS_MAX, Retention, SlotOwner, backlog, blocked_keys,
     dead_count, dead_events, drop_dead, expire, replay, slot_owners,

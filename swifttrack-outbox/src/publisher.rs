@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::error::Error;
 use crate::relay::core::{Batch, Outcome};
@@ -99,6 +100,10 @@ pub(crate) struct Link {
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) envelope: Arc<Envelope>,
+    /// Which outbox this is, the same for all of its relays.
+    pub(crate) identity: Uuid,
+    /// Groups of slots are fenced by Kafka.
+    pub(crate) transactions: bool,
 }
 
 impl Link {

@@ -217,6 +217,8 @@ impl<P: Publisher> Relay<P> {
             reports,
             trust: Arc::clone(&trust),
             envelope: Arc::new(self.envelope),
+            identity: store.identity().await?,
+            transactions,
         };
         let publisher = publisher.start(link)?;
         let trusted = self.lease_ttl * 3 / 4;

@@ -104,6 +104,8 @@ pub(crate) struct Burial {
     pub(crate) epoch: i64,
     pub(crate) reason: String,
     pub(crate) blocks: bool,
+    /// Topic and key, for the relay that asked.
+    pub(crate) key: (std::sync::Arc<str>, String),
 }
 
 /// One database.
@@ -113,6 +115,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn migrate(&self) -> Result<(), Error>;
     /// Fails when a live relay uses another kind of fencing.
     async fn check_fencing(&self, fencing: &str) -> Result<(), Error>;
+    async fn identity(&self) -> Result<Uuid, Error>;
     async fn reader(&self) -> Result<Box<dyn Reader>, Error>;
     async fn writer(&self) -> Result<Box<dyn Writer>, Error>;
     async fn keeper(&self, ttl: Duration) -> Result<Box<dyn Keeper>, Error>;

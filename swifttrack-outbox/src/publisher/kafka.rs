@@ -12,7 +12,9 @@ use crate::error::Error;
 mod broker;
 mod errors;
 mod ledger;
+mod marker;
 mod producer;
+mod transactions;
 mod worker;
 
 pub use broker::InProcessBroker;
@@ -138,6 +140,14 @@ impl Publisher for KafkaPublisher {
 impl Start for KafkaPublisher {
     fn start(self: Box<Self>, link: Link) -> Result<Box<dyn Commands>, Error> {
         let mut config = self.config();
+        if link.transactions {
+            // A record that expires aborts its transaction, so it overtakes nothing.
+            config
+                .set("transaction.timeout.ms", "60000")
+                .set("message.timeout.ms", "60000");
+            drop(producer::create(&config)?);
+            return Ok(Box::new(transactions::Transactions::new(config, link)));
+        }
         config.set("enable.gapless.guarantee", "true");
         // A wrong property is found now, not when the first row waits.
         drop(producer::create(&config)?);
@@ -151,7 +161,7 @@ impl Start for KafkaPublisher {
     }
 
     fn has_transactions(&self) -> bool {
-        false
+        true
     }
 }
 

@@ -20,160 +20,21 @@ use std::time::Duration;
 use super::poison::{Poison, PoisonRules};
 use super::row::Row;
 use crate::slot::SLOTS;
-use crate::store::{Burial, Holding, Page, Read};
+use crate::store::Burial;
 
 mod guard;
 mod lease;
+mod message;
 mod publish;
 mod read;
+#[cfg(test)]
+mod simulation;
 
 pub(crate) use guard::Guard;
+pub(crate) use message::{Action, Batch, Event, Fate, Outcome};
 
 /// A moment, counted from the relay's start.
 pub(crate) type Moment = Duration;
-
-/// Rows that are handed to the publisher as one.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Batch {
-    pub(crate) id: u64,
-    /// The group of slots, when each has a transactional producer of its own; else 0.
-    pub(crate) group: u8,
-    pub(crate) rows: Vec<Row>,
-    /// Published rows of the group whose delete is not confirmed: the transaction's marker.
-    pub(crate) unconfirmed: Vec<(i64, u32)>,
-}
-
-/// What became of one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Acked,
-    /// The broker does not take this row. `certain`: it was alone in being refused.
-    Refused {
-        reason: String,
-        certain: bool,
-    },
-    /// Its topic takes nothing now.
-    TopicAway {
-        reason: String,
-    },
-    /// It may or may not be published.
-    Unknown,
-}
-
-/// What became of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Acked,
-    /// One fate for each row.
-    Mixed(Vec<Fate>),
-}
-
-/// What happened.
-#[derive(Debug)]
-pub(crate) enum Event<P> {
-    Tick,
-    Wake,
-    ReaderOpen,
-    ReaderLost,
-    Page(Page<P>),
-    /// None: this life of the lease has ended. `asked`: before the heartbeat was sent.
-    Kept {
-        asked: Moment,
-        holding: Option<Holding>,
-    },
-    KeepFailed,
-    Released,
-    ReleaseFailed,
-    Left,
-    Settled {
-        generation: u64,
-        batch: u64,
-        outcome: Outcome,
-    },
-    /// The generation takes nothing more; it has to be closed.
-    Failed {
-        generation: u64,
-    },
-    /// Nothing of the generation can be sent any more, and all that settled was told.
-    Closed {
-        generation: u64,
-    },
-    /// The group is fenced; these rows were published by whoever had it before.
-    Fenced {
-        generation: u64,
-        group: u8,
-        published: Vec<(i64, u32)>,
-    },
-    TopicReady {
-        topic: String,
-    },
-    TopicAway {
-        topic: String,
-    },
-    Deleted,
-    WriteFailed,
-    Buried {
-        mine: bool,
-    },
-    /// Drain until then.
-    Stop {
-        until: Moment,
-    },
-}
-
-/// What to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Action<P> {
-    OpenReader,
-    Read(Read<P>),
-    Keep {
-        life: u64,
-        first: bool,
-    },
-    Release {
-        life: u64,
-        slots: Vec<u8>,
-    },
-    Leave {
-        life: u64,
-    },
-    /// Until then rows may be handed to a producer.
-    Trust {
-        until: Moment,
-    },
-    OpenProducer {
-        generation: u64,
-    },
-    Fence {
-        generation: u64,
-        group: u8,
-    },
-    Publish {
-        generation: u64,
-        batch: Arc<Batch>,
-    },
-    CloseProducer {
-        generation: u64,
-        flush: Duration,
-    },
-    Probe {
-        topic: String,
-    },
-    Delete {
-        seqs: Vec<i64>,
-        dead: Vec<i64>,
-    },
-    DeleteMarked {
-        rows: Vec<(i64, u32)>,
-    },
-    Bury {
-        life: u64,
-        burial: Burial,
-    },
-    Stopped {
-        clean: bool,
-    },
-}
 
 /// Limits and times.
 #[derive(Clone, Debug)]
@@ -333,6 +194,7 @@ pub(crate) struct Core<P> {
     careful: Option<usize>,
     /// Topics that take nothing now.
     paused: BTreeMap<String, Pause>,
+    /// By topic and key, since when the block is a row; for ever until its burial is confirmed.
     blocked: HashMap<Arc<str>, HashMap<String, Moment>>,
     blocked_count: usize,
     /// Dead rows that were published again while a heartbeat was under way.
@@ -450,7 +312,7 @@ impl<P: Clone> Core<P> {
             Event::TopicAway { topic } => self.topic_away(&topic, now),
             Event::Deleted => self.deleted(),
             Event::WriteFailed => self.write_failed(now),
-            Event::Buried { mine } => self.buried(mine),
+            Event::Buried { mine } => self.buried(mine, now),
             Event::Stop { until } => {
                 if self.stopping == Stopping::No {
                     self.stopping = Stopping::Draining { until };

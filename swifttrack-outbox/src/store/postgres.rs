@@ -7,6 +7,8 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row as _};
 
 use super::{BACKLOG_COUNT_MAX, Keeper, Reader, SCHEMA_VERSION, Store, Writer};
+use uuid::Uuid;
+
 use crate::error::{Doing, Error, Kind};
 use crate::ops::{Backlog, BlockedKey, DeadEvent, SlotOwner};
 use crate::relay::row::{Interner, Row};
@@ -122,6 +124,13 @@ impl Store for PostgresStore {
         .await
         .doing("looking at the other relays")?;
         super::one_fencing(fencing, other)
+    }
+
+    async fn identity(&self) -> Result<Uuid, Error> {
+        sqlx::query_scalar("SELECT id FROM outbox_identity")
+            .fetch_one(&self.pool)
+            .await
+            .doing("reading the outbox's identity")
     }
 
     async fn reader(&self) -> Result<Box<dyn Reader>, Error> {

@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod append;
+mod faults;
+mod inbox;
+mod late;
 mod relay;
 mod support;

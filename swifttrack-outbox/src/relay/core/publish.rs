@@ -208,7 +208,7 @@ impl<P: Clone> Core<P> {
         let blocks = policy == Poison::BlockKey;
         if blocks && self.guarded(Guard::BlockKey) {
             let keys = self.blocked.entry(Arc::clone(&row.topic)).or_default();
-            if keys.insert(row.key.clone(), now).is_none() {
+            if keys.insert(row.key.clone(), Moment::MAX).is_none() {
                 self.blocked_count += 1;
             }
         }
@@ -219,6 +219,7 @@ impl<P: Clone> Core<P> {
             epoch: held.epoch,
             reason,
             blocks,
+            key: (Arc::clone(&row.topic), row.key.clone()),
         });
     }
 
@@ -363,7 +364,7 @@ impl<P: Clone> Core<P> {
         was
     }
 
-    pub(super) fn buried(&mut self, mine: bool) {
+    pub(super) fn buried(&mut self, mine: bool, now: Moment) {
         let Some(Writing::Bury(burial)) = self.writing.take() else {
             return;
         };
@@ -371,8 +372,16 @@ impl<P: Clone> Core<P> {
         if self.reading {
             self.settled.insert(burial.seq);
         }
+        let (topic, key) = &burial.key;
         if !mine {
             tracing::warn!(seq = burial.seq, "a refused row's slot changed hands");
+            self.unblock(topic, key);
+        } else if let Some(since) = self
+            .blocked
+            .get_mut(topic)
+            .and_then(|keys| keys.get_mut(key))
+        {
+            *since = now;
         }
     }
 

@@ -1,0 +1,45 @@
+//! A broker, and the laws that its log shows.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::database::number;
+use crate::relay::core::Batch;
+use crate::relay::row::Row;
+
+#[derive(Debug, Default)]
+pub(super) struct Broker {
+    pub(super) log: HashSet<i64>,
+    last: HashMap<String, u64>,
+    pub(super) repeats: usize,
+    /// The topic "away" takes nothing.
+    pub(super) away: bool,
+    /// Rows that are refused for themselves.
+    pub(super) poison: HashSet<i64>,
+}
+
+impl Broker {
+    /// Appends a record; Err tells which law it breaks.
+    pub(super) fn append(&mut self, row: &Row) -> Result<(), String> {
+        if !self.log.insert(row.seq) {
+            self.repeats += 1;
+            return Ok(());
+        }
+        let last = self.last.entry(row.key.clone()).or_default();
+        if number(row) != *last + 1 {
+            return Err(format!("key {}: {} after {last}", row.key, number(row)));
+        }
+        *last = number(row);
+        Ok(())
+    }
+}
+
+/// One generation of a relay's producer.
+#[derive(Debug)]
+pub(super) struct Producer {
+    pub(super) generation: u64,
+    pub(super) queue: VecDeque<Arc<Batch>>,
+    pub(super) failed: bool,
+    /// It found the topic missing; a probe has to find it again.
+    pub(super) knows_away: bool,
+}
