@@ -26,7 +26,8 @@ pub struct Transition {
     pub at: Timestamp,
     /// What happened.
     pub what: What,
-    /// The steps that this transition allows to start, in the order of their start.
+    /// The steps that this transition allows to start for the first time, in the order of
+    /// their start. Later attempts of a step are not told again.
     pub starts: Vec<Arc<str>>,
     /// The steps whose undo this transition allows to start.
     pub undoes: Vec<Arc<str>>,

@@ -128,7 +128,7 @@ pub struct Projected {
 pub fn project(transition: &Transition) -> Projected {
     let mut out = Projected::default();
     let at = rfc3339(moment(transition.at.0));
-    let reopened = happened(&mut out, &transition.what, &at);
+    let turned_back = happened(&mut out, transition, &at);
     for step in transition
         .starts
         .iter()
@@ -148,7 +148,7 @@ pub fn project(transition: &Transition) -> Projected {
     {
         out.patch.steps[step.index()] = Some(StepView::new("COMPENSATING"));
     }
-    if !transition.undoes.is_empty() || reopened {
+    if !transition.undoes.is_empty() || turned_back {
         out.patch.status = Some(status::COMPENSATING);
         out.patch.stage = Some("COMPENSATING");
     }
@@ -159,8 +159,9 @@ pub fn project(transition: &Transition) -> Projected {
 }
 
 /// Writes down what happened; true if the saga turns back with it.
-fn happened(out: &mut Projected, what: &What, at: &str) -> bool {
-    match what {
+fn happened(out: &mut Projected, transition: &Transition, at: &str) -> bool {
+    let undoing = !transition.undoes.is_empty();
+    match &transition.what {
         What::Started { input } => started(out, input),
         What::StepDone { step, output, .. } => {
             if let Some(step) = Step::from_name(step) {
@@ -252,6 +253,14 @@ fn happened(out: &mut Projected, what: &What, at: &str) -> bool {
             ));
         }
         What::AttentionCleared => out.patch.attention = Some(false),
+        What::Other {
+            kind: "attempt",
+            step: Some(step),
+        } if !undoing => {
+            if let Some(step) = Step::from_name(step) {
+                out.patch.steps[step.index()] = Some(StepView::new("IN_PROGRESS"));
+            }
+        }
         _ => {}
     }
     false

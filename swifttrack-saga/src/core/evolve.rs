@@ -15,6 +15,8 @@ use crate::store::Timestamp;
 pub(crate) struct Effects {
     /// Steps to start, in this order.
     pub(crate) starts: Vec<u16>,
+    /// Those of them that were never allowed to start before.
+    pub(crate) first: Vec<u16>,
     /// Undos to start.
     pub(crate) undoes: Vec<u16>,
     /// Nodes that have given something.
@@ -458,6 +460,9 @@ fn pump(definition: &Definition, state: &mut State, effects: &mut Effects) {
                 node.status = Status::Running;
                 node.attempt += 1;
                 effects.starts.push(place);
+                if !std::mem::replace(&mut node.begun, true) {
+                    effects.first.push(place);
+                }
                 if definition.nodes[usize::from(place)].kind == Kind::Pivot {
                     state.past_pivot = true;
                 }

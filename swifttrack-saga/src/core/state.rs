@@ -58,6 +58,8 @@ pub(crate) struct Heard {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeState {
     pub(crate) status: Status,
+    /// It was allowed to start before.
+    pub(crate) begun: bool,
     /// An attempt may have had an effect that is not known.
     pub(crate) maybe: bool,
     /// The last attempt, from 1; of the undo once it is being undone.
@@ -97,6 +99,7 @@ impl State {
     pub(crate) fn new(definition: &Definition) -> Self {
         let node = NodeState {
             status: Status::Off,
+            begun: false,
             maybe: false,
             attempt: 0,
             tries: 0,

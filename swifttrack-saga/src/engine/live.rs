@@ -236,7 +236,7 @@ impl Live {
             seq: row.seq,
             at: row.at,
             what: core::tell(definition, entry),
-            starts: names(&effects.starts),
+            starts: names(&effects.first),
             undoes: names(&effects.undoes),
             end: effects.over.and_then(|_| self.end()),
             attachment: attachment.and_then(|starter| starter.attachment.clone()),

@@ -390,7 +390,7 @@ fn transitions(
             seq: row.seq,
             at: row.at,
             what: core::tell(definition, entry),
-            starts: names(&effects.starts),
+            starts: names(&effects.first),
             undoes: names(&effects.undoes),
             end,
             attachment: None,
