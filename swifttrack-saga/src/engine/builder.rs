@@ -89,7 +89,9 @@ impl EngineBuilder {
         self
     }
 
-    /// A saga that was running when its process died so many times in a row is parked.
+    /// A saga that was running when its process died so many times in a row is a suspect: from
+    /// then on one suspect runs at a time in a process, and one whose process dies once more is
+    /// parked. A step that succeeds clears its saga.
     pub fn crashes_max(mut self, crashes: i16) -> Self {
         self.settings.crashes_max = crashes.max(1);
         self

@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) hint: Notify,
     pub(crate) watchers: Watchers,
     // Std mutexes, since nothing is awaited while they are held.
+    alone: Mutex<Option<Uuid>>,
     leases: Mutex<BTreeMap<(Arc<str>, u16), ShardLease>>,
     worker: Mutex<WorkerId>,
 }
@@ -143,6 +144,7 @@ impl Shared {
             closing: AtomicBool::new(false),
             hint: Notify::new(),
             watchers: Watchers::default(),
+            alone: Mutex::default(),
             leases: Mutex::default(),
             worker: Mutex::new(worker),
         }
@@ -158,6 +160,18 @@ impl Shared {
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, u16), ShardLease>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the place of the one suspect that may run. False if another has it.
+    pub(crate) fn run_alone(&self, saga: Uuid) -> bool {
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        *alone.get_or_insert(saga) == saga
+    }
+
+    /// Frees the place of the suspect, if this is the one.
+    pub(crate) fn not_alone(&self, saga: Uuid) {
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        alone.take_if(|suspect| *suspect == saga);
     }
 
     pub(crate) fn lane_of(shard: u16) -> usize {

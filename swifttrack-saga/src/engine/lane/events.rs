@@ -101,6 +101,10 @@ impl Lane {
             }
         };
         self.feed(saga, input, value);
+        let live = self.sagas.get(&saga);
+        if live.is_none_or(|live| live.crashes == 0 || !live.state.running()) {
+            self.shared.not_alone(saga);
+        }
     }
 
     /// Nothing was sent: no row, no attempt used up.

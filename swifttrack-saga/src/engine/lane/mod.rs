@@ -244,6 +244,7 @@ impl Lane {
     fn remove(&mut self, saga: Uuid) -> Option<Live> {
         let mut live = self.sagas.remove(&saga)?;
         self.shared.active.fetch_sub(1, Ordering::Relaxed);
+        self.shared.not_alone(saga);
         for waiting in std::mem::take(&mut live.waiting) {
             self.leave_queue(&live, &waiting);
         }

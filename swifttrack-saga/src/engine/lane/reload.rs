@@ -70,14 +70,19 @@ impl Lane {
             self.feed_held(saga, Input::Quarantine { reason, until }, None, true);
             return;
         }
-        if running && crashes >= self.shared.settings.crashes_max {
+        let crashes_max = self.shared.settings.crashes_max;
+        if running && crashes > crashes_max {
             let reason = format!("its process died {crashes} times while it ran").into();
             self.feed_held(saga, Input::Quarantine { reason, until }, None, true);
         } else if running {
             self.feed_held(saga, Input::Interrupted { until }, None, true);
         }
         self.ask(saga, loaded.commands, loaded.signals);
-        self.feed(saga, Input::Release, None);
+        // One suspect at a time: if the process dies again, it is known which one it was. The
+        // others stay in the store, due, until a sweep finds the place free.
+        if crashes < crashes_max || self.shared.run_alone(saga) {
+            self.feed(saga, Input::Release, None);
+        }
         self.set_timer(saga);
         self.evict_if_idle(saga);
     }
