@@ -11,7 +11,8 @@ use std::time::Duration;
 
 pub use self::read::{Cursor, FeedEvent, Filter, OrderRecord, Summary};
 pub use self::write::Projection;
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::Connection as _;
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::SqlitePool;
 
 /// The most connections of the API's pool.
@@ -66,6 +67,10 @@ impl Db {
         direct_url: &str,
         read_url: &str,
     ) -> Result<Self, sqlx::Error> {
+        // A pool would wait and then say only that it waited; a connection says what is wrong.
+        for url in [url, direct_url, read_url] {
+            PgConnection::connect(url).await?.close().await?;
+        }
         let pool = |connections: u32, url: &str| {
             let options = PgPoolOptions::new()
                 .max_connections(connections)
