@@ -5,6 +5,8 @@
 
 mod cms;
 mod ros;
+#[cfg(test)]
+mod tests;
 mod wms;
 
 use serde::{Deserialize, Serialize};
