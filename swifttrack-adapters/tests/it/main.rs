@@ -7,7 +7,10 @@
 mod framed;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "record")]
+mod record;
 #[cfg(feature = "rest")]
 mod rest;
+mod service;
 #[cfg(feature = "soap")]
 mod soap;
