@@ -3,6 +3,8 @@
 // Helpers of tests are tests too, which clippy.toml cannot know.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(all(feature = "rest", feature = "soap"))]
+mod corpus;
 #[cfg(feature = "framed")]
 mod framed;
 #[cfg(feature = "http")]
