@@ -35,6 +35,7 @@
 //! | [`ledger`] | what a partner did, kept through crashes; decides every request |
 //! | [`fault`] | which request goes wrong, and how |
 //! | [`judge`] | drives an order service through faults and kills, and finds what it leaked, doubled or lost |
+//! | [`load`] | how many durable effects a second this machine allows |
 //! | [`program`] | a partner as a process |
 
 pub mod cms;
@@ -45,6 +46,7 @@ pub mod fault;
 mod http_server;
 pub mod judge;
 pub mod ledger;
+pub mod load;
 mod problem;
 pub mod program;
 pub mod ros;
