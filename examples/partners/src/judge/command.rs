@@ -12,7 +12,7 @@ use super::{JudgeError, Plan, Report, judge};
 
 /// What to type.
 pub const USAGE: &str = "partners judge [--seed N, default 1] [--orders N, default 200] \
-[--gap-ms N, default 50] [--kills N, default 5] [--delay-ms N, default 5000] \
+[--gap-ms N, default 50] [--kills N, default 3] [--delay-ms N, default 5000] \
 [--settle-s N, default 60] [--data DIR] -- <command that starts the service> [its arguments]";
 
 /// Runs it with what was typed after `judge`.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// # Defaults
 ///
 /// Seed 1; 200 orders, one every 50 ms, and with every fourth a new fault rule;
-/// 5 kills; delays of at most 5 s; a minute to come to rest.
+/// 3 kills; delays of at most 5 s; a minute to come to rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub(crate) seed: u64,
@@ -34,7 +34,7 @@ impl Default for Plan {
             seed: 1,
             orders: 200,
             gap: Duration::from_millis(50),
-            kills: 5,
+            kills: 3,
             delay_max: Duration::from_secs(5),
             settle: Duration::from_secs(60),
         }
@@ -69,7 +69,8 @@ impl Plan {
         self
     }
 
-    /// How often the service is killed.
+    /// How often the service is killed. Some services park an order that was in flight each time
+    /// that they died, since it may be what kills them: beyond their limit that is a finding.
     #[must_use]
     pub const fn kills(mut self, kills: u32) -> Self {
         self.kills = kills;
