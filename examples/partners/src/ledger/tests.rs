@@ -1,7 +1,11 @@
-use super::*;
-use serde::Deserialize;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::*;
+use crate::Error;
 
 /// A partner that has some pieces of one thing.
 #[derive(Debug)]
@@ -141,6 +145,26 @@ async fn pages_have_effects_alone_numbered_without_gaps() {
     assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
     assert!(seen.iter().all(|effect| effect.effect != Effect::Already));
     assert!(shelf.ledger.page(u64::MAX, 3).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_page_of_large_rows_ends_early_and_never_empty() {
+    let shelf = Fixture::new();
+    let huge = "x".repeat(row::LINE_BYTES_MAX - 1000);
+    for order in 0..10 {
+        let call = Call {
+            op: "take",
+            key: "",
+            order_id: &order.to_string(),
+            body: Fingerprint::of(&order),
+        };
+        let effect = |_: &Shelf, _| Ok::<_, ()>((Pieces(0), huge.clone()));
+        shelf.ledger.forward(call, effect).await.unwrap();
+    }
+    let first = shelf.ledger.page(0, 1000).await.unwrap();
+    assert_eq!(first.len(), 8);
+    let last = shelf.ledger.page(8, 1000).await.unwrap();
+    assert_eq!(last.len(), 2);
 }
 
 #[tokio::test]

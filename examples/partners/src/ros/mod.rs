@@ -2,6 +2,7 @@
 
 mod fleet;
 pub mod message;
+mod refusal;
 mod route;
 mod server;
 
