@@ -6,6 +6,7 @@ mod control;
 mod http;
 mod judge;
 mod line;
+mod load;
 mod modes;
 mod planted;
 mod process;
