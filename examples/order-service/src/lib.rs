@@ -39,3 +39,8 @@ pub mod server;
 pub mod step;
 pub mod upkeep;
 pub mod wire;
+
+/// The examples of the README compile, since they are tests of this crate, which has all four.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
