@@ -60,6 +60,7 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(tower::util::option_layer(cors(&app)))
+        .layer(middleware::from_fn(problem::name_instance))
         .layer(middleware::from_fn(observe))
         .with_state(app)
 }

@@ -1,13 +1,16 @@
 //! Errors as RFC 9457 problem details.
 
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use crate::order::Violation;
 
 /// An error as a client sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
     code: &'static str,
@@ -100,8 +103,21 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+/// Names the request's path in a problem that names no other, whoever made it.
+pub(super) async fn name_instance(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let unnamed = response.extensions_mut().remove::<Problem>();
+    if let Some(problem) = unnamed.filter(|problem| problem.instance.is_none()) {
+        *response.body_mut() = Body::from(problem.at(path).body());
+        // That of the body before; the server measures this one.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
+}
+
+impl Problem {
+    fn body(&self) -> String {
         let mut body = Map::new();
         let kind = self.code.to_ascii_lowercase().replace('_', "-");
         body.insert(
@@ -111,14 +127,20 @@ impl IntoResponse for Problem {
         body.insert("title".into(), json!(self.title));
         body.insert("status".into(), json!(self.status.as_u16()));
         body.insert("detail".into(), json!(self.detail));
-        if let Some(instance) = self.instance {
+        if let Some(instance) = &self.instance {
             body.insert("instance".into(), json!(instance));
         }
         body.insert("code".into(), json!(self.code));
         if !self.errors.is_empty() {
             body.insert("errors".into(), json!(self.errors));
         }
-        let mut response = (self.status, Value::Object(body).to_string()).into_response();
+        Value::Object(body).to_string()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.body()).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -127,6 +149,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(self);
         response
     }
 }
