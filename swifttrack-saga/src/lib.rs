@@ -83,6 +83,7 @@
 //! | [`definition`] | the saga as data: nodes, stages, kinds, drawing, times |
 //! | [`hook`] | what an application sees of every transition, in the transaction that commits it |
 //! | [`store`] | where sagas live: the trait, its laws, and the stores |
+//! | `conformance` (feature) | the laws of a store, as tests |
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -100,11 +101,14 @@ mod error;
 mod fingerprint;
 mod graph;
 mod group;
+mod guard;
 mod inputs;
 mod policy;
 mod reference;
 mod saga;
 mod signal;
+#[cfg(test)]
+mod simulation;
 mod step;
 mod tune;
 mod worst_case;

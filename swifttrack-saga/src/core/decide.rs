@@ -59,6 +59,11 @@ pub(crate) enum Input {
     Withdrawn {
         node: u16,
     },
+    /// The same, and it is not to be tried before `due`.
+    Deferred {
+        node: u16,
+        due: Timestamp,
+    },
     Attention {
         reason: Arc<str>,
     },
@@ -215,6 +220,15 @@ pub(crate) fn decide(
                 return Err(Illegal);
             }
             Entry::at(EntryKind::Withdrawn, node)
+        }
+        Input::Deferred { node, due } => {
+            let running = [Status::Running, Status::UndoRunning];
+            if !running.contains(&state.node(node).status) {
+                return Err(Illegal);
+            }
+            let mut entry = Entry::at(EntryKind::Deferred, node);
+            entry.facts.due = Some(due.0);
+            entry
         }
         Input::Attention { reason } => {
             if state.attention {

@@ -56,6 +56,7 @@ entry_kinds! {
     Released = 17, "What was held may start.";
     Withdrawn = 18, "An attempt was taken back before anything was sent.";
     Deadline = 19, "The saga's time is over.";
+    Deferred = 20, "A refused attempt goes on later, out of memory.";
 }
 
 /// The facts of a row beside its payload. Absent ones cost nothing.
@@ -198,6 +199,7 @@ impl Entry {
                 | EntryKind::Slept
                 | EntryKind::TimedOut
                 | EntryKind::Withdrawn
+                | EntryKind::Deferred
         );
         if about_node && node.is_none() {
             return Err(Unreadable(format!("row {} names no node", row.seq)));

@@ -179,6 +179,15 @@ fn on_node(
                 turn(state);
             }
         },
+        EntryKind::Deferred => {
+            node.attempt = node.attempt.saturating_sub(1);
+            node.due = Timestamp(entry.facts.due.unwrap_or_default());
+            node.status = match node.status {
+                Status::UndoRunning => Status::UndoWaiting,
+                _ if halting => Status::Off,
+                _ => Status::Waiting,
+            };
+        }
         EntryKind::Withdrawn => {
             node.attempt = node.attempt.saturating_sub(1);
             node.status = match node.status {

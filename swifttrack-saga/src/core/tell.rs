@@ -77,6 +77,7 @@ pub(crate) fn tell(definition: &Definition, entry: &Entry) -> What {
         EntryKind::Released => other("released"),
         EntryKind::Withdrawn => other("withdrawn"),
         EntryKind::Deadline => other("deadline"),
+        EntryKind::Deferred => other("deferred"),
     }
 }
 

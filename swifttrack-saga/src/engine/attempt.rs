@@ -7,11 +7,16 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::core::Refusal;
+use crate::core::{self, Refusal};
+use crate::definition::Undo;
+use crate::engine::live::Live;
 use crate::erased::{Codec, ErasedStep, ErasedUndo, Input, Value};
 use crate::error::{Class, NotYet, StepError};
+use crate::graph::Action;
+use crate::guard::Guard;
 use crate::hook::Failure;
 use crate::step::{Attempt, Evidence, Resolution};
+use crate::store::Timestamp;
 
 /// No encoded output is longer.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
@@ -39,27 +44,143 @@ pub(crate) enum Verdict {
     },
 }
 
+/// An input of the core, and the value that comes with it.
+pub(crate) type Told = (core::Input, Option<Value>);
+
+impl Verdict {
+    /// As the core hears of it; or what it is blocked on, of which the core does not hear.
+    pub(crate) fn into_input(
+        self,
+        node: u16,
+        attempt: u32,
+        until: Timestamp,
+    ) -> Result<Told, (Arc<str>, Duration)> {
+        Ok(match self {
+            Self::Done { value, bytes } => {
+                let input = core::Input::Done {
+                    node,
+                    attempt,
+                    output: bytes,
+                };
+                (input, Some(value))
+            }
+            Self::Failed {
+                refusal,
+                failure,
+                after,
+            } => {
+                let refusal = match refusal {
+                    Refusal::Unknown if !Guard::Maybe.stands() => Refusal::Retry,
+                    refusal => refusal,
+                };
+                let input = core::Input::Failed {
+                    node,
+                    attempt,
+                    refusal,
+                    failure,
+                    after,
+                    until,
+                };
+                (input, None)
+            }
+            Self::UndoDone => (core::Input::UndoDone { node, attempt }, None),
+            Self::UndoFailed { failure, after } => {
+                let input = core::Input::UndoFailed {
+                    node,
+                    attempt,
+                    failure,
+                    after,
+                };
+                (input, None)
+            }
+            Self::Blocked { on, retry_after } => return Err((on, retry_after)),
+        })
+    }
+}
+
+/// One attempt, ready to run.
+pub(crate) enum Work {
+    Forward(Forward),
+    Backward(Backward),
+}
+
+impl Work {
+    /// What one attempt of a node is.
+    pub(crate) fn of(live: &Live, place: u16, undo: bool) -> Self {
+        let plan = &live.definition().nodes[usize::from(place)];
+        let node = live.node(place);
+        let name = &plan.name;
+        let policy = match (undo, plan.undo) {
+            (true, Undo::By { policy, .. }) => policy,
+            _ => plan.policy.expect("what runs is a step"),
+        };
+        let attempt = Attempt {
+            key: match undo {
+                true => format!("{}:{name}:undo", live.id),
+                false => format!("{}:{name}", live.id),
+            },
+            number: node.attempt,
+            deadline: Instant::now() + policy.attempt_timeout,
+            saga: live.saga,
+            id: live.id.clone(),
+        };
+        let work = &live.registered.code.work[usize::from(place)];
+        let Action::Step(step, compensate) = &work.action else {
+            unreachable!("what runs is a step")
+        };
+        let input = step.input(&live.registered.scope(&live.input, &live.values));
+        if undo {
+            let known = live.values[usize::from(place)].clone();
+            return Self::Backward(Backward {
+                undo: compensate.clone().expect("what is undone has an undo"),
+                attempt,
+                input,
+                evidence: match known.filter(|_| !node.maybe) {
+                    Some(output) => Evidence::Done(output),
+                    None => Evidence::Maybe,
+                },
+            });
+        }
+        Self::Forward(Forward {
+            step: step.clone(),
+            codec: work.codec,
+            attempt,
+            input,
+            ask: node.maybe,
+            timeout: policy.attempt_timeout,
+        })
+    }
+
+    /// Runs it once. Returns also until when it could still send something.
+    pub(crate) async fn run(self) -> (Verdict, Instant) {
+        match self {
+            Self::Forward(work) => forward(work).await,
+            Self::Backward(work) => backward(work).await,
+        }
+    }
+}
+
 /// What an attempt of a step needs.
 pub(crate) struct Forward {
-    pub(crate) step: Arc<dyn ErasedStep>,
-    pub(crate) codec: Codec,
-    pub(crate) attempt: Attempt,
-    pub(crate) input: Input,
+    step: Arc<dyn ErasedStep>,
+    codec: Codec,
+    attempt: Attempt,
+    input: Input,
     /// An earlier attempt may have had an effect: ask first.
-    pub(crate) ask: bool,
-    pub(crate) timeout: Duration,
+    ask: bool,
+    timeout: Duration,
 }
 
 /// What an attempt to undo needs.
 pub(crate) struct Backward {
-    pub(crate) undo: Arc<dyn ErasedUndo>,
-    pub(crate) attempt: Attempt,
-    pub(crate) input: Input,
-    pub(crate) evidence: Evidence<Value>,
+    undo: Arc<dyn ErasedUndo>,
+    attempt: Attempt,
+    input: Input,
+    evidence: Evidence<Value>,
 }
 
 /// Runs a step once. Returns also until when it could still send something.
-pub(crate) async fn forward(work: Forward) -> (Verdict, Instant) {
+async fn forward(work: Forward) -> (Verdict, Instant) {
     let Forward {
         step,
         codec,
@@ -104,7 +225,7 @@ pub(crate) async fn forward(work: Forward) -> (Verdict, Instant) {
 }
 
 /// Runs an undo once.
-pub(crate) async fn backward(work: Backward) -> (Verdict, Instant) {
+async fn backward(work: Backward) -> (Verdict, Instant) {
     let Backward {
         undo,
         attempt,

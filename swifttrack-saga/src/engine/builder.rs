@@ -25,6 +25,7 @@ use crate::store::{Store, WorkerId};
 /// - `attention_after`: 10 failures, 15 minutes blocked
 /// - `sweep_every`: 2 s
 /// - `crashes_max`: 3
+/// - `retention`: for ever
 #[must_use = "an engine begins with `spawn`"]
 pub struct EngineBuilder {
     store: Arc<dyn Store>,
@@ -46,6 +47,7 @@ impl EngineBuilder {
                 attention_blocked: Duration::from_mins(15),
                 sweep_every: Duration::from_secs(2),
                 crashes_max: 3,
+                retention: None,
             },
         }
     }
@@ -97,6 +99,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Deletes sagas that ended longer ago than this, with their journals and their ids (which
+    /// can be started anew then), in batches of 1000.
+    pub fn retention(mut self, age: Duration) -> Self {
+        self.settings.retention = Some(age);
+        self
+    }
+
     /// Registers this process as a worker, takes its share of the shards, and begins.
     ///
     /// # Errors
@@ -123,10 +132,11 @@ impl EngineBuilder {
             worker,
         ));
         let keeper = Keeper::begin(shared.clone()).await?;
-        for (index, (events, starts)) in receivers.into_iter().enumerate() {
-            tokio::spawn(Lane::new(index, shared.clone(), events, starts).run());
-        }
-        tokio::spawn(keeper.run());
+        let lanes = receivers.into_iter().enumerate();
+        let lanes = lanes.map(|(index, (events, starts))| {
+            tokio::spawn(Lane::new(index, shared.clone(), events, starts).run())
+        });
+        tokio::spawn(keeper.run(lanes.collect()));
         Ok(Engine { shared })
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::engine::error::Error;
 use crate::engine::shared::{Event, LANES, Shared};
+use crate::guard::Guard;
 use crate::store::{ShardLease, Survey, WorkerId};
 
 /// Shards of a group.
@@ -20,6 +22,9 @@ pub(crate) const SHARDS: u32 = 64;
 const PAGE: u32 = 500;
 /// Between surveys while others hold shards that could come free.
 const SURVEY_EVERY: Duration = Duration::from_secs(1);
+/// Ended sagas deleted at a time, and between looks for more.
+const PRUNE_MAX: u32 = 1000;
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// After a failure of the store.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -32,8 +37,10 @@ pub(crate) struct Keeper {
     next_heartbeat: Instant,
     next_survey: Instant,
     next_sweep: Instant,
+    next_prune: Instant,
     /// Others hold shards.
     shared_world: bool,
+    lanes: Vec<JoinHandle<()>>,
 }
 
 impl Keeper {
@@ -56,14 +63,17 @@ impl Keeper {
             next_heartbeat: now,
             next_survey: now,
             next_sweep: now,
+            next_prune: now + PRUNE_EVERY,
             shared_world: false,
+            lanes: Vec::new(),
         };
         keeper.register().await?;
         keeper.survey().await?;
         Ok(keeper)
     }
 
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self, lanes: Vec<JoinHandle<()>>) {
+        self.lanes = lanes;
         while !self.shared.closing.load(Ordering::Relaxed) {
             let next = self
                 .next_heartbeat
@@ -75,7 +85,19 @@ impl Keeper {
                 () = shared.hint.notified() => self.next_sweep = Instant::now(),
                 () = sleep_until(next) => {}
             }
+            if self.lanes.iter().any(JoinHandle::is_finished) {
+                return self.give_up();
+            }
             self.tick().await;
+        }
+    }
+
+    /// A lane has panicked. Without heartbeats others take over, which this process cannot.
+    fn give_up(&self) {
+        if !self.shared.closing.swap(true, Ordering::Relaxed) {
+            tracing::error!("a lane of the engine has died; others take over when the lease ends");
+            self.shared.clock.stop();
+            self.shared.send_all(|| Event::Stop);
         }
     }
 
@@ -93,6 +115,25 @@ impl Keeper {
         self.read_active().await;
         if now >= self.next_sweep {
             self.sweep().await;
+        }
+        if now >= self.next_prune {
+            self.prune().await;
+        }
+    }
+
+    /// Deletes a batch of what ended long ago.
+    async fn prune(&mut self) {
+        self.next_prune = Instant::now() + PRUNE_EVERY;
+        let Some(age) = self.shared.settings.retention else {
+            return;
+        };
+        match self.shared.store.prune(age, PRUNE_MAX).await {
+            // There is more, and others may use the database meanwhile.
+            Ok(gone) if gone >= u64::from(PRUNE_MAX) => {
+                self.next_prune = Instant::now() + SURVEY_EVERY;
+            }
+            Ok(_) => (),
+            Err(error) => tracing::warn!(%error, "old sagas could not be deleted"),
         }
     }
 
@@ -249,7 +290,7 @@ impl Keeper {
     async fn sweep(&mut self) {
         self.next_sweep = Instant::now() + self.shared.settings.sweep_every;
         let leases: Vec<ShardLease> = self.shared.leases().values().cloned().collect();
-        if leases.is_empty() {
+        if leases.is_empty() || !Guard::Sweep.stands() {
             return;
         }
         let found = match self.shared.store.load_due(&leases, PAGE).await {

@@ -41,6 +41,8 @@ pub(crate) struct Live {
     /// The earliest timer that is set for it.
     pub(crate) timer: Option<Timestamp>,
     pub(crate) starter: Option<Box<StartRequest>>,
+    /// Its attempts are another process's, and that they were interrupted is not durable yet.
+    pub(crate) foreign: bool,
 }
 
 /// Transitions on their way into a commit.
@@ -148,6 +150,7 @@ impl Live {
             patience: Vec::new(),
             timer: None,
             starter: Some(Box::new(request)),
+            foreign: false,
         }
     }
 

@@ -12,7 +12,7 @@
 //! ```
 
 mod ask;
-mod attempt;
+pub(crate) mod attempt;
 mod blocked;
 mod builder;
 mod clock;
@@ -20,10 +20,10 @@ mod error;
 mod gate;
 mod keeper;
 mod lane;
-mod live;
+pub(crate) mod live;
 mod read;
 mod registry;
-mod shared;
+pub(crate) mod shared;
 mod start;
 
 use std::sync::Arc;

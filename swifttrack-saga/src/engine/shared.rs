@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) attention_blocked: Duration,
     pub(crate) sweep_every: Duration,
     pub(crate) crashes_max: i16,
+    /// Ended sagas are kept for so long; none is for ever.
+    pub(crate) retention: Option<Duration>,
 }
 
 impl Settings {
@@ -187,6 +189,11 @@ impl Shared {
         for lane in 0..self.lanes.len() {
             self.send(lane, event());
         }
+    }
+
+    /// Whether waiting has to give way to running: three quarters of the room are taken.
+    pub(crate) fn crowded(&self) -> bool {
+        self.room() < self.settings.active_max / 4
     }
 
     pub(crate) fn room(&self) -> usize {

@@ -102,7 +102,7 @@ impl Engine {
             attachment,
             reply,
         };
-        let lane = self.shared.start_lane(&registered.group, &request.hash, id);
+        let lane = self.shared.start_lane(&registered.group, id);
         let sent = self.shared.lanes[lane].starts.send(request).await;
         sent.map_err(|_| Error::shutting_down())?;
         answer.await.map_err(|_| Error::shutting_down())?
@@ -111,7 +111,7 @@ impl Engine {
 
 impl Shared {
     /// The same id goes through the same lane, as long as that one has a shard.
-    fn start_lane(&self, group: &Arc<str>, _hash: &[u8; 32], id: &str) -> usize {
+    fn start_lane(&self, group: &Arc<str>, id: &str) -> usize {
         let sum = id.bytes().fold(0_usize, |sum, byte| {
             sum.wrapping_mul(31).wrapping_add(usize::from(byte))
         });

@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Lane;
 use crate::core::Status;
-use crate::definition::Undo;
-use crate::engine::attempt::{Backward, Forward, backward, forward};
+use crate::engine::attempt::Work;
 use crate::engine::gate::{Gate, Ticket};
 use crate::engine::live::{InFlight, Live, Waiting};
 use crate::engine::shared::{Event, Report, Shared};
-use crate::graph::Action;
-use crate::step::{Attempt, Evidence};
 
 /// A place inside a gate; when it is dropped, the next goes in.
 struct Pass {
@@ -81,12 +78,9 @@ impl Lane {
         let shared = self.shared.clone();
         let number = live.node(node).attempt;
         let began = shared.blocked.wakes();
-        let work = work(live, node, status == Status::UndoRunning);
+        let work = Work::of(live, node, status == Status::UndoRunning);
         let run = async move {
-            let (verdict, until) = match work {
-                Work::Forward(work) => forward(work).await,
-                Work::Backward(work) => backward(work).await,
-            };
+            let (verdict, until) = work.run().await;
             drop(pass);
             let report = Report {
                 saga,
@@ -98,7 +92,14 @@ impl Lane {
             };
             shared.send(lane, Event::Report(Box::new(report)));
         };
-        let task = tokio::spawn(run).abort_handle();
+        let span = tracing::info_span!(
+            "attempt",
+            saga = %live.id,
+            step = %live.definition().nodes[usize::from(node)].name,
+            attempt = number,
+            undo = status == Status::UndoRunning,
+        );
+        let task = tokio::spawn(run.instrument(span)).abort_handle();
         live.attempts.push(InFlight { node, task });
     }
 
@@ -154,56 +155,6 @@ impl Lane {
     fn pass_on(&self, ticket: Ticket) {
         tracing::trace!(saga = %ticket.saga, "a gate opened for a saga that has left");
     }
-}
-
-enum Work {
-    Forward(Forward),
-    Backward(Backward),
-}
-
-fn work(live: &Live, place: u16, undo: bool) -> Work {
-    let plan = &live.definition().nodes[usize::from(place)];
-    let node = live.node(place);
-    let name = &plan.name;
-    let policy = match (undo, plan.undo) {
-        (true, Undo::By { policy, .. }) => policy,
-        _ => plan.policy.expect("what runs is a step"),
-    };
-    let attempt = Attempt {
-        key: match undo {
-            true => format!("{}:{name}:undo", live.id),
-            false => format!("{}:{name}", live.id),
-        },
-        number: node.attempt,
-        deadline: Instant::now() + policy.attempt_timeout,
-        saga: live.saga,
-        id: live.id.clone(),
-    };
-    let work = &live.registered.code.work[usize::from(place)];
-    let Action::Step(step, compensate) = &work.action else {
-        unreachable!("what runs is a step")
-    };
-    let input = step.input(&live.registered.scope(&live.input, &live.values));
-    if undo {
-        let known = live.values[usize::from(place)].clone();
-        return Work::Backward(Backward {
-            undo: compensate.clone().expect("what is undone has an undo"),
-            attempt,
-            input,
-            evidence: match known.filter(|_| !node.maybe) {
-                Some(output) => Evidence::Done(output),
-                None => Evidence::Maybe,
-            },
-        });
-    }
-    Work::Forward(Forward {
-        step: step.clone(),
-        codec: work.codec,
-        attempt,
-        input,
-        ask: node.maybe,
-        timeout: policy.attempt_timeout,
-    })
 }
 
 fn gate_of(live: &Live, node: u16) -> Option<Arc<Gate>> {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::Rng as _;
 use tokio::sync::oneshot;
@@ -15,6 +16,9 @@ use crate::engine::gate::Ticket;
 use crate::engine::live::{Live, Waiting};
 use crate::engine::shared::{Event, Report, StartRequest};
 use crate::store::{ShardLease, StoreError, Timestamp};
+
+/// How long a refused attempt stays out of a crowded memory, at least.
+const DEFER_LEAST: Duration = Duration::from_secs(5);
 
 impl Lane {
     pub(super) fn on_event(&mut self, event: Event) {
@@ -62,41 +66,9 @@ impl Lane {
         if !matches!(verdict, Verdict::Blocked { .. }) {
             live.patience.retain(|(place, ..)| *place != node);
         }
-        let (input, value) = match verdict {
-            Verdict::Done { value, bytes } => {
-                let input = Input::Done {
-                    node,
-                    attempt,
-                    output: bytes,
-                };
-                (input, Some(value))
-            }
-            Verdict::Failed {
-                refusal,
-                failure,
-                after,
-            } => {
-                let input = Input::Failed {
-                    node,
-                    attempt,
-                    refusal,
-                    failure,
-                    after,
-                    until,
-                };
-                (input, None)
-            }
-            Verdict::UndoDone => (Input::UndoDone { node, attempt }, None),
-            Verdict::UndoFailed { failure, after } => {
-                let input = Input::UndoFailed {
-                    node,
-                    attempt,
-                    failure,
-                    after,
-                };
-                (input, None)
-            }
-            Verdict::Blocked { on, retry_after } => {
+        let (input, value) = match verdict.into_input(node, attempt, until) {
+            Ok(told) => told,
+            Err((on, retry_after)) => {
                 return self.on_blocked(saga, node, on, retry_after, began);
             }
         };
@@ -113,7 +85,7 @@ impl Lane {
         saga: Uuid,
         node: u16,
         on: Arc<str>,
-        retry_after: std::time::Duration,
+        retry_after: Duration,
         began: u64,
     ) {
         let now = self.shared.clock.now();
@@ -139,11 +111,16 @@ impl Lane {
         if live.pointless(node) || draining {
             return self.feed(saga, Input::Withdrawn { node }, None);
         }
+        if self.shared.crowded() {
+            // Memory is for those who can go on: this one comes back by time.
+            let due = now.saturating_add(retry_after.max(DEFER_LEAST));
+            return self.feed(saga, Input::Deferred { node, due }, None);
+        }
         if !self.shared.blocked.wait(&on, turn, ticket, began) {
             return self.begin(saga, node);
         }
         // A pause of nothing would be a hot loop.
-        let until = now.saturating_add(retry_after.max(std::time::Duration::from_millis(1)));
+        let until = now.saturating_add(retry_after.max(Duration::from_millis(1)));
         let too_long = now.since(since) >= patience_max && !live.state.attention;
         live.waiting.push(Waiting {
             node,
@@ -379,6 +356,7 @@ impl Lane {
         }
         let horizon = now.saturating_add(EVICT_AFTER);
         let soon = live.state.next_due().is_some_and(|(due, _)| due <= horizon);
+        let soon = soon && !self.shared.crowded();
         if live.state.held() || !soon {
             self.remove(saga);
         }

@@ -16,6 +16,7 @@ mod reload;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,7 +50,8 @@ pub(crate) struct Lane {
     leases: HashMap<(Arc<str>, u16), Held>,
     /// Shards by group that take starts.
     open: HashMap<Arc<str>, Vec<u16>>,
-    sagas: HashMap<Uuid, Live>,
+    // Uuids are ours, so nobody chooses them to collide.
+    sagas: HashMap<Uuid, Live, BuildHasherDefault<DefaultHasher>>,
     timers: BinaryHeap<Reverse<(Timestamp, Uuid)>>,
     /// Sagas with something to commit.
     dirty: Vec<Uuid>,
@@ -88,7 +90,7 @@ impl Lane {
             starts,
             leases: HashMap::new(),
             open: HashMap::new(),
-            sagas: HashMap::new(),
+            sagas: HashMap::default(),
             timers: BinaryHeap::new(),
             dirty: Vec::new(),
             reload: HashSet::new(),
@@ -97,7 +99,7 @@ impl Lane {
             shardless: VecDeque::new(),
             starting: HashSet::new(),
             again: Vec::new(),
-            rng: SmallRng::from_rng(&mut rand::rng()),
+            rng: seed(),
         }
     }
 
@@ -267,4 +269,16 @@ impl Lane {
     fn refuse(start: StartRequest, error: StoreError) {
         let _ = start.reply.send(Err(error.into()));
     }
+}
+
+#[cfg(not(test))]
+fn seed() -> SmallRng {
+    SmallRng::from_rng(&mut rand::rng())
+}
+
+/// The same in every run, so that a simulation can be run again.
+#[cfg(test)]
+fn seed() -> SmallRng {
+    let seed = crate::guard::SEED.with(|next| next.replace(next.get() + 1));
+    SmallRng::seed_from_u64(seed)
 }

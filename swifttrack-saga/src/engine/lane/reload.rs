@@ -6,6 +6,7 @@ use super::Lane;
 use crate::core::{Input, Output, State};
 use crate::engine::live::{Live, Restored, value_of};
 use crate::erased::Value;
+use crate::guard::Guard;
 use crate::store::{Command, Loaded, StoredSignal, Timestamp};
 
 impl Lane {
@@ -57,8 +58,10 @@ impl Lane {
             patience: Vec::new(),
             timer: None,
             starter: None,
+            foreign: false,
         };
         let running = live.state.running();
+        live.foreign = running;
         if running && unclean {
             live.crashes = live.crashes.saturating_add(1);
         }
@@ -75,7 +78,7 @@ impl Lane {
             let reason = format!("its process died {crashes} times while it ran").into();
             self.feed_held(saga, Input::Quarantine { reason, until }, None, true);
         } else if running {
-            self.feed_held(saga, Input::Interrupted { until }, None, true);
+            self.interrupt(saga);
         }
         self.ask(saga, loaded.commands, loaded.signals);
         // One suspect at a time: if the process dies again, it is known which one it was. The
@@ -85,6 +88,17 @@ impl Lane {
         }
         self.set_timer(saga);
         self.evict_if_idle(saga);
+    }
+
+    /// What another process ran may have happened.
+    fn interrupt(&mut self, saga: Uuid) {
+        if Guard::Interrupted.stands() {
+            let until = self.until(&self.sagas[&saga]);
+            return self.feed_held(saga, Input::Interrupted { until }, None, true);
+        }
+        for node in self.sagas[&saga].running() {
+            self.feed_held(saga, Input::Withdrawn { node }, None, true);
+        }
     }
 
     /// Until when attempts that another process began could still send something.
@@ -229,20 +243,26 @@ impl Lane {
         live.values = restored.values;
         live.at = restored.at;
         live.ctl = loaded.ctl;
-        live.crashes = loaded.crashes;
+        let crashed = live.foreign && live.crashes > loaded.crashes;
+        live.crashes = loaded.crashes + i16::from(crashed);
         let known: Vec<u16> = inputs
             .iter()
             .filter_map(|(input, _)| node_of(input))
             .collect();
-        // Allowed by a transition that is durable after all, and not begun.
+        // Allowed by a transition that is durable after all, and not begun: unless it was
+        // another process that was allowed.
+        let foreign = live.foreign;
         let orphans: Vec<u16> = live
             .running()
             .into_iter()
-            .filter(|node| !live.under_way(*node) && !known.contains(node))
+            .filter(|node| !foreign && !live.under_way(*node) && !known.contains(node))
             .collect();
+        if foreign && live.state.running() {
+            self.interrupt(saga);
+        }
         self.ask(saga, loaded.commands, loaded.signals);
         for (input, value) in inputs {
-            self.feed_held(saga, input, value, true);
+            self.feed(saga, input, value);
         }
         for node in orphans {
             match self.sagas.get(&saga) {

@@ -1,6 +1,8 @@
 //! A store in memory, for tests: the same laws, nothing survives the process, faults on demand.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod rows;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,10 +11,12 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::rows::{Inner, Worker};
+use crate::guard::Guard;
 use crate::hook::{HookError, Transition};
 use crate::store::{
-    Change, Command, Found, Head, Listed, Loaded, Outcome, Page, Request, Row, ShardLease,
-    Sighting, SignalOutcome, Store, StoreError, StoredSignal, Survey, Timestamp, WorkerId,
+    Change, Command, Found, Listed, Loaded, Outcome, Page, Request, Row, ShardLease, Sighting,
+    SignalOutcome, Store, StoreError, StoredSignal, Survey, Timestamp, WorkerId,
 };
 
 /// Shards of a group.
@@ -46,55 +50,6 @@ pub enum Fault {
     Retriable,
     /// It takes this long, and happens.
     Delay(Duration),
-}
-
-#[derive(Default)]
-struct Inner {
-    origin: Option<Instant>,
-    workers: HashMap<WorkerId, Worker>,
-    shards: BTreeMap<(Arc<str>, u16), Shard>,
-    keys: HashMap<(String, String), Key>,
-    heads: BTreeMap<Uuid, HeadRow>,
-    journals: HashMap<Uuid, Vec<Row>>,
-    ended: HashMap<Uuid, (Timestamp, i16)>,
-    signals: BTreeMap<i64, (Uuid, StoredSignal)>,
-    dedupe: HashSet<(Uuid, String, String)>,
-    last_signal: i64,
-    faults: VecDeque<Fault>,
-    commits: u64,
-}
-
-struct Worker {
-    until: Instant,
-    definitions: Vec<(String, u32)>,
-}
-
-#[derive(Default)]
-struct Shard {
-    owner: Option<WorkerId>,
-    epoch: i64,
-}
-
-struct Key {
-    saga: Uuid,
-    input_hash: [u8; 32],
-}
-
-#[derive(Clone)]
-struct HeadRow {
-    group: Arc<str>,
-    shard: u16,
-    definition: Arc<str>,
-    version: u32,
-    id: Arc<str>,
-    seq: u32,
-    ctl: i64,
-    wake_at: Option<Timestamp>,
-    past_pivot: bool,
-    state: i16,
-    attention: bool,
-    crashes: i16,
-    commands: Vec<Command>,
 }
 
 impl MemoryStore {
@@ -162,9 +117,11 @@ impl MemoryStore {
                     .map(|(change, _)| change)
             };
             if let Some(hook) = &self.hook {
-                let batch: Vec<Transition> = accepted()
-                    .flat_map(|change| change.transitions.iter().cloned())
-                    .collect();
+                let batch = accepted().flat_map(|change| change.transitions.iter().cloned());
+                let mut batch: Vec<Transition> = batch.collect();
+                if !Guard::Order.stands() {
+                    batch.reverse();
+                }
                 match hook(&batch) {
                     Ok(()) => (),
                     Err(HookError::Failed(source)) => return Err(StoreError::hook(source)),
@@ -182,6 +139,8 @@ impl MemoryStore {
                 }
             }
             for change in accepted() {
+                #[cfg(test)]
+                inner.note_stale(worker, change);
                 inner.write(change);
             }
             inner.commits += 1;
@@ -190,161 +149,20 @@ impl MemoryStore {
     }
 }
 
-impl Inner {
-    fn now(&mut self) -> Timestamp {
-        let now = Instant::now();
-        let since = now - *self.origin.get_or_insert(now);
-        Timestamp(EPOCH_US).saturating_add(since)
+#[cfg(test)]
+impl MemoryStore {
+    /// Whatever stale owners have written.
+    pub(crate) fn stale(&self) -> Vec<String> {
+        self.lock().stale.clone()
     }
 
-    fn lives(&self, worker: WorkerId) -> bool {
-        self.workers
-            .get(&worker)
-            .is_some_and(|worker| worker.until > Instant::now())
-    }
-
-    fn judge(
+    /// Commits now, whatever faults are due.
+    pub(crate) fn commit_plainly(
         &self,
         worker: WorkerId,
-        change: &Change,
-        taken: &mut HashMap<Name, (Uuid, [u8; 32])>,
-    ) -> Outcome {
-        let key = (change.lease.group.clone(), change.lease.shard);
-        let ours = self
-            .shards
-            .get(&key)
-            .is_some_and(|shard| shard.owner == Some(worker) && shard.epoch == change.lease.epoch);
-        if !ours {
-            return Outcome::Fenced;
-        }
-        if let Some(start) = &change.start {
-            let key = (start.definition.to_string(), start.id.to_string());
-            if let Some(key) = self.keys.get(&key) {
-                return Outcome::Exists {
-                    saga: key.saga,
-                    same_input: key.input_hash == start.input_hash,
-                };
-            }
-            let key = (start.definition.clone(), start.id.clone());
-            if let Some((saga, input_hash)) = taken.get(&key) {
-                return Outcome::Exists {
-                    saga: *saga,
-                    same_input: *input_hash == start.input_hash,
-                };
-            }
-            taken.insert(key, (change.saga, start.input_hash));
-            return Outcome::Committed;
-        }
-        match self.heads.get(&change.saga) {
-            Some(head) if head.seq == change.expect_seq && head.ctl == change.expect_ctl => {
-                Outcome::Committed
-            }
-            _ => Outcome::Conflict,
-        }
-    }
-
-    fn write(&mut self, change: &Change) {
-        if let Some(start) = &change.start {
-            let key = (start.definition.to_string(), start.id.to_string());
-            self.keys.insert(
-                key,
-                Key {
-                    saga: change.saga,
-                    input_hash: start.input_hash,
-                },
-            );
-            self.heads.insert(
-                change.saga,
-                HeadRow {
-                    group: change.lease.group.clone(),
-                    shard: change.lease.shard,
-                    definition: start.definition.clone(),
-                    version: start.version,
-                    id: start.id.clone(),
-                    seq: 0,
-                    ctl: 0,
-                    wake_at: None,
-                    past_pivot: false,
-                    state: 0,
-                    attention: false,
-                    crashes: 0,
-                    commands: Vec::new(),
-                },
-            );
-        }
-        let journal = self.journals.entry(change.saga).or_default();
-        journal.extend(change.rows.iter().cloned());
-        let (seq, at) = journal
-            .last()
-            .map_or((0, Timestamp(0)), |row| (row.seq, row.at));
-        for n in &change.signals {
-            self.signals.remove(n);
-        }
-        match &change.head {
-            Head::Ended { state } => {
-                self.heads.remove(&change.saga);
-                self.ended.insert(change.saga, (at, *state));
-                self.signals.retain(|_, (saga, _)| *saga != change.saga);
-            }
-            Head::Live {
-                wake_at,
-                past_pivot,
-                state,
-                attention,
-                crashes,
-            } => {
-                let head = self
-                    .heads
-                    .get_mut(&change.saga)
-                    .expect("a change that was accepted has a head");
-                head.seq = seq;
-                head.wake_at = *wake_at;
-                head.past_pivot = *past_pivot;
-                head.state = *state;
-                head.attention = *attention;
-                head.crashes = *crashes;
-                head.commands
-                    .retain(|command| command.n > change.requests_until);
-            }
-        }
-    }
-
-    fn loaded(&self, saga: Uuid, head: &HeadRow) -> Loaded {
-        let signals = self.signals.values();
-        Loaded {
-            saga,
-            definition: head.definition.to_string(),
-            id: head.id.to_string(),
-            version: head.version,
-            shard: head.shard,
-            seq: head.seq,
-            ctl: head.ctl,
-            crashes: head.crashes,
-            wake_at: head.wake_at,
-            journal: self.journals.get(&saga).cloned().unwrap_or_default(),
-            commands: head.commands.clone(),
-            signals: signals
-                .filter(|(owner, _)| *owner == saga)
-                .map(|(_, signal)| signal.clone())
-                .collect(),
-        }
-    }
-
-    fn listed(saga: Uuid, head: &HeadRow) -> Listed {
-        Listed {
-            saga,
-            definition: head.definition.to_string(),
-            version: head.version,
-            id: head.id.to_string(),
-            seq: head.seq,
-            state: head.state,
-            attention: head.attention,
-            wake_at: head.wake_at,
-        }
-    }
-
-    fn key(&self, definition: &str, id: &str) -> Option<&Key> {
-        self.keys.get(&(definition.to_owned(), id.to_owned()))
+        changes: &[Change],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        self.commit_now(worker, changes)
     }
 }
 
@@ -569,7 +387,7 @@ impl Store for MemoryStore {
         let Some(head) = inner.heads.get_mut(&saga) else {
             return Ok(Sighting::Ended);
         };
-        if request.before_pivot && head.past_pivot {
+        if request.before_pivot && head.past_pivot && Guard::PastPivot.stands() {
             return Ok(Sighting::PastPivot);
         }
         if request.if_seq.is_some_and(|seq| seq != head.seq) {
