@@ -83,6 +83,7 @@
 //! | [`definition`] | the saga as data: nodes, stages, kinds, drawing, times |
 //! | [`hook`] | what an application sees of every transition, in the transaction that commits it |
 //! | [`store`] | where sagas live: the trait, its laws, and the stores |
+//! | `verify` (feature) | what can go wrong with your saga, explored in virtual time |
 //! | `conformance` (feature) | the laws of a store, as tests |
 
 #[cfg(feature = "conformance")]
@@ -111,6 +112,8 @@ mod signal;
 mod simulation;
 mod step;
 mod tune;
+#[cfg(feature = "verify")]
+pub mod verify;
 mod worst_case;
 
 pub use self::accept::{ForwardTask, PivotTask, Task, Undoable};

@@ -38,6 +38,8 @@ pub use self::error::{Error, StartError};
 pub use self::read::{Snapshot, Status, StepSnapshot, StepStatus, Watch};
 pub use self::start::Started;
 
+#[cfg(feature = "verify")]
+pub(crate) use self::registry::Registered;
 use self::shared::{Event, Shared};
 use crate::store::{ShardLease, Store};
 

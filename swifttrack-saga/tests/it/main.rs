@@ -10,3 +10,5 @@ mod parts;
 mod postgres;
 #[cfg(feature = "conformance")]
 mod store;
+#[cfg(feature = "verify")]
+mod verify;
