@@ -10,7 +10,8 @@ usage: cargo xtask <command>
       --require LIST         fail unless these can be had: postgres, kafka, or both by a comma
       --kafka-nodes N        1 (the default) or 3 Kafka nodes
       -p, --package NAME     only the tests of this package; may be repeated
-  ci                         every check: formatting, clippy, docs, licences, all tests
+  ci                         every check: formatting, clippy, docs, licences, loom, all tests
+  loom                       only the models of the breaker's core, under every schedule
   up [--kafka-nodes N]       start Postgres and Kafka, keep them, print where they are as exports:
                              eval \"$(cargo xtask up)\"
   down                       stop what `up` started

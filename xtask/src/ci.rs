@@ -49,12 +49,33 @@ pub(crate) fn run() -> Result<ExitCode> {
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
     step("licences, bans, sources", &mut deny()?)?;
+    loom()?;
     println!("\n== tests");
     test::run(&Options {
         require_postgres: true,
         require_kafka: true,
         ..Options::default()
     })
+}
+
+/// The models of the breaker's core, under every schedule of their threads.
+pub(crate) fn loom() -> Result<ExitCode> {
+    step(
+        "loom",
+        cargo()
+            .args([
+                "test",
+                "--package",
+                "swifttrack-breaker",
+                "--release",
+                "--lib",
+                "models",
+            ])
+            .env("RUSTFLAGS", "--cfg loom")
+            // Apart: the flag rebuilds every crate beneath.
+            .env("CARGO_TARGET_DIR", scratch()?.join("loom")),
+    )?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn step(name: &str, command: &mut Command) -> Result<()> {

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Some((verb, rest)) => match verb.as_str() {
             "test" => args::Options::parse(rest).and_then(|options| test::run(&options)),
             "ci" => ci::run(),
+            "loom" => ci::loom(),
             "up" => args::Options::parse(rest).and_then(|options| keep::up(&options)),
             "down" => keep::down(),
             _ => Err(format!(
