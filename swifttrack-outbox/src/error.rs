@@ -62,6 +62,10 @@ pub(crate) enum Kind {
     Config(String),
     #[error("the tables are at version {found}, this build knows {known}")]
     Newer { found: i64, known: i64 },
+    #[error("{0}")]
+    Offset(String),
+    #[error("the handler failed")]
+    Handler(#[source] Box<dyn StdError + Send + Sync>),
     #[error("{0} did not end in time")]
     Timeout(&'static str),
     #[cfg(feature = "kafka")]
@@ -109,6 +113,19 @@ impl Error {
         return matches!(self.kind, Kind::Kafka { .. });
         #[cfg(not(feature = "kafka"))]
         false
+    }
+
+    /// True when a stored offset does not belong to this cluster or lies past its log's end:
+    /// going on could skip events, so a person has to decide.
+    #[must_use]
+    pub fn is_offset(&self) -> bool {
+        matches!(self.kind, Kind::Offset(_))
+    }
+
+    /// True when the user's own handler returned an error, which is the source.
+    #[must_use]
+    pub fn is_handler(&self) -> bool {
+        matches!(self.kind, Kind::Handler(_))
     }
 
     pub(crate) fn config(text: impl Into<String>) -> Self {

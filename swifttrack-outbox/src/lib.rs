@@ -51,6 +51,7 @@
 //! | `relay` | [`Relay`], [`RelayHandle`], [`Waker`]; its decisions in a pure core |
 //! | `publisher` | `KafkaPublisher`, `InProcessBroker`, [`MemoryPublisher`] |
 //! | `inbox` | [`Inbox`]: events handled once, offsets in the consumer's own transaction |
+//! | `consumer` | `Consumer`: Kafka's consumer joined with an inbox |
 //! | `ops` | [`backlog`], [`dead_events`], [`replay`], [`blocked_keys`], [`slot_owners`] |
 //!
 //! Features: `postgres`, `sqlite`, `kafka`; none is on by default.
@@ -62,6 +63,8 @@
 )]
 
 mod append;
+#[cfg(feature = "kafka")]
+mod consumer;
 mod db;
 mod error;
 mod event;
@@ -77,6 +80,8 @@ pub use append::{Appender, Connection, append, append_batch, append_ordered};
 pub use append::{POSTGRES_APPEND_SQL, POSTGRES_APPEND_WITH_KEYS_SQL};
 #[cfg(feature = "sqlite")]
 pub use append::{SQLITE_APPEND_KEYS_SQL, SQLITE_APPEND_SQL};
+#[cfg(feature = "kafka")]
+pub use consumer::{Consumer, Handler, Received, Store};
 pub use db::{Database, migrate};
 pub use error::{Error, Refusal};
 pub use event::{EVENT_BYTES_MAX, Event, HEADERS_MAX};
@@ -90,5 +95,7 @@ pub use publisher::Backend;
 #[cfg(feature = "kafka")]
 pub use publisher::{InProcessBroker, KafkaPublisher};
 pub use publisher::{MemoryPublisher, Publisher, Record};
+#[cfg(feature = "postgres")]
+pub use relay::RemoteWaker;
 pub use relay::{Fencing, Poison, Relay, RelayHandle, Status, Waker};
 pub use slot::{SLOTS, slot_of};

@@ -18,10 +18,14 @@ use crate::store::PageLimit;
 pub(crate) mod core;
 mod driver;
 mod io;
+#[cfg(feature = "postgres")]
+mod listen;
 mod poison;
 pub(crate) mod row;
 mod wake;
 
+#[cfg(feature = "postgres")]
+pub use listen::RemoteWaker;
 pub use poison::Poison;
 pub use wake::Waker;
 
@@ -77,6 +81,7 @@ pub struct Relay<P> {
     name: String,
     lease_ttl: Duration,
     page: PageLimit,
+    only: Option<String>,
     batches: usize,
     poll: (Duration, Duration),
     fencing: Fencing,
@@ -100,6 +105,7 @@ impl<P: Publisher> Relay<P> {
                 bytes: 8 * 1024 * 1024,
             },
             batches: 8,
+            only: None,
             poll: (Duration::from_millis(2), Duration::from_millis(250)),
             fencing: Fencing::Lease,
             poison: poison::PoisonRules::default(),
@@ -145,6 +151,28 @@ impl<P: Publisher> Relay<P> {
     #[must_use]
     pub fn poll(mut self, shortest: Duration, longest: Duration) -> Self {
         self.poll = (shortest, longest);
+        self
+    }
+
+    /// Publishes what this snapshot (`pg_current_snapshot()`'s text) sees and nothing else, for
+    /// the cut-over from polling to CDC:
+    ///
+    /// 1. stop all relays;
+    /// 2. `CREATE PUBLICATION outbox_pub FOR TABLE outbox WITH (publish = 'insert')`;
+    /// 3. on a replication connection that stays open,
+    ///    `CREATE_REPLICATION_SLOT … LOGICAL pgoutput EXPORT_SNAPSHOT`, and in a second session
+    ///    `BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '…'; SELECT
+    ///    pg_current_snapshot()`;
+    /// 4. run one relay with that snapshot until
+    ///    `SELECT count(*) FROM outbox WHERE pg_visible_in_snapshot(xid, '…')` is 0, and shut
+    ///    it down;
+    /// 5. start the connector on the slot: it delivers exactly the rest. Rows are then deleted
+    ///    by the application, or by a job.
+    ///
+    /// Writers need not stop. Postgres only.
+    #[must_use]
+    pub fn only_visible_in(mut self, snapshot: impl Into<String>) -> Self {
+        self.only = Some(snapshot.into());
         self
     }
 
@@ -247,6 +275,7 @@ impl<P: Publisher> Relay<P> {
             trust,
             start,
             page: self.page,
+            only: self.only,
             name: self.name,
             fencing: self.fencing.name(),
             lease_ttl: self.lease_ttl,

@@ -116,7 +116,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Fails when a live relay uses another kind of fencing.
     async fn check_fencing(&self, fencing: &str) -> Result<(), Error>;
     async fn identity(&self) -> Result<Uuid, Error>;
-    async fn reader(&self) -> Result<Box<dyn Reader>, Error>;
+    /// `only`: a snapshot, of whose rows nothing else is read.
+    async fn reader(&self, only: Option<&str>) -> Result<Box<dyn Reader>, Error>;
     async fn writer(&self) -> Result<Box<dyn Writer>, Error>;
     async fn keeper(&self, ttl: Duration) -> Result<Box<dyn Keeper>, Error>;
 

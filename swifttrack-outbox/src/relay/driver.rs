@@ -32,6 +32,7 @@ pub(super) struct Driver {
     pub(super) trust: Arc<Trust>,
     pub(super) start: Instant,
     pub(super) page: PageLimit,
+    pub(super) only: Option<String>,
     pub(super) name: String,
     pub(super) fencing: &'static str,
     pub(super) lease_ttl: Duration,
@@ -101,6 +102,7 @@ impl Driver {
         tasks.spawn(io::reader(
             Arc::clone(&self.store),
             self.page,
+            self.only.clone(),
             commands,
             events.clone(),
         ));

@@ -44,19 +44,22 @@ pub(super) type Events = mpsc::Sender<Event<Position>>;
 pub(super) async fn reader(
     store: Arc<dyn Store>,
     limit: PageLimit,
+    only: Option<String>,
     mut commands: mpsc::Receiver<ReaderCommand>,
     events: Events,
 ) {
     let mut reader: Option<Box<dyn Reader>> = None;
     while let Some(command) = commands.recv().await {
         let done = match (command, &mut reader) {
-            (ReaderCommand::Open, _) => match within(STATEMENT_MAX, store.reader()).await {
-                Ok(open) => {
-                    reader = Some(open);
-                    Ok(Event::ReaderOpen)
+            (ReaderCommand::Open, _) => {
+                match within(STATEMENT_MAX, store.reader(only.as_deref())).await {
+                    Ok(open) => {
+                        reader = Some(open);
+                        Ok(Event::ReaderOpen)
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
             (ReaderCommand::Read(read), Some(open)) => {
                 let page: Result<Page<Position>, Error> =
                     within(STATEMENT_MAX, open.read(&read, limit)).await;

@@ -133,9 +133,9 @@ impl Store for PostgresStore {
             .doing("reading the outbox's identity")
     }
 
-    async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
+    async fn reader(&self, only: Option<&str>) -> Result<Box<dyn Reader>, Error> {
         let conn = self.connect("reader", STATEMENT_TIMEOUT).await?;
-        Ok(Box::new(reader::PostgresReader::new(conn)))
+        Ok(Box::new(reader::PostgresReader::new(conn, only)?))
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, Error> {

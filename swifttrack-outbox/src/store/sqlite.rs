@@ -107,7 +107,10 @@ impl Store for SqliteStore {
             .doing("reading the outbox's identity")
     }
 
-    async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
+    async fn reader(&self, only: Option<&str>) -> Result<Box<dyn Reader>, Error> {
+        if only.is_some() {
+            return Err(Error::config("SQLite has no snapshots to drain"));
+        }
         Ok(Box::new(reader::SqliteReader::new(self.reader.clone())))
     }
 

@@ -151,3 +151,34 @@ async fn connections_that_break_lose_nothing() {
     relay.shutdown(PATIENCE).await.unwrap();
     assert_eq!(check_order(&broker.read("t").await, 5, 400), 0);
 }
+
+/// A writer in another process wakes the relay, which would have polled much later.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_wake_reaches_the_relay_of_another_process() {
+    use std::time::{Duration, Instant};
+    use swifttrack_outbox::{RemoteWaker, Waker};
+    let (db, pool, broker) = set_up().await;
+    let Broker::Memory(memory) = &broker else {
+        unreachable!()
+    };
+    let relay = Tune::default()
+        .on(&db, memory.clone())
+        .poll(Duration::from_secs(600), Duration::from_secs(600))
+        .spawn()
+        .await
+        .unwrap();
+    let _near = RemoteWaker::start(pool.clone(), &Waker::new(), &relay.waker());
+    relay.ready().await;
+    let writer = Waker::new();
+    let _far = RemoteWaker::start(pool.clone(), &writer, &Waker::new());
+    let start = Instant::now();
+    db.append(&numbered("t", 1, 1, 3)).await.unwrap();
+    testkit::wait_until("it is published", PATIENCE, async || {
+        writer.wake();
+        db.rows().await == 0
+    })
+    .await;
+    assert!(start.elapsed() < Duration::from_secs(600));
+    relay.shutdown(PATIENCE).await.unwrap();
+}

@@ -96,11 +96,14 @@ const MORE: &str = concat!(
 #[derive(Debug)]
 pub(super) struct PostgresReader {
     conn: PgConnection,
+    /// Nothing but what this one sees is read.
+    only: Option<Snapshot>,
 }
 
 impl PostgresReader {
-    pub(super) fn new(conn: PgConnection) -> Self {
-        Self { conn }
+    pub(super) fn new(conn: PgConnection, only: Option<&str>) -> Result<Self, Error> {
+        let only = only.map(snapshot).transpose()?;
+        Ok(Self { conn, only })
     }
 }
 
@@ -111,6 +114,13 @@ impl Reader for PostgresReader {
         read: &Read<Position>,
         limit: PageLimit,
     ) -> Result<Page<Position>, Error> {
+        if let (Some(only), Read::Begin | Read::New { .. }) = (&self.only, read) {
+            return Ok(Page {
+                rows: Vec::new(),
+                more: false,
+                to: Some(Position::Snapshot(only.clone())),
+            });
+        }
         let (rows, bytes) = (i64::from(limit.rows), limit.bytes as i64);
         let found = match read {
             Read::Begin => {
