@@ -8,6 +8,8 @@ mod memory;
 mod parts;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+mod process;
 #[cfg(feature = "conformance")]
 mod store;
 #[cfg(feature = "verify")]

@@ -1,0 +1,240 @@
+//! Processes that are killed, frozen and replaced, over one Postgres.
+//!
+//! Each worker is this test binary again, told by its environment to be [`child`]. What it does
+//! to the world is in the table `effect`, by key, as at a partner that is idempotent.
+
+mod cluster;
+mod replica;
+mod worker;
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
+use swifttrack_saga::hook::{End, What};
+use swifttrack_saga::store::postgres::PgStore;
+use testkit::pg::TestDb;
+use testkit::wait_until;
+use uuid::Uuid;
+
+use self::cluster::Cluster;
+use self::replica::Replica;
+use self::worker::{engine, work};
+
+/// What ends a broken test.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A database, and what the tests read of it by themselves.
+struct World {
+    url: String,
+    pool: PgPool,
+}
+
+impl World {
+    async fn at(url: &str) -> Self {
+        let pool = PgPool::connect(url).await.unwrap();
+        PgStore::new(&pool).migrate().await.unwrap();
+        query("CREATE TABLE effect (key text PRIMARY KEY, calls int NOT NULL)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let url = url.to_owned();
+        Self { url, pool }
+    }
+
+    async fn count(&self, sql: &str) -> i64 {
+        // Only literals of this file come here.
+        let count = query_scalar(AssertSqlSafe(sql.to_owned()));
+        count.fetch_one(&self.pool).await.unwrap_or(-1)
+    }
+
+    async fn until(&self, what: &str, sql: &str, holds: impl Fn(i64) -> bool) {
+        wait_until(what, LIMIT, async || holds(self.count(sql).await)).await;
+    }
+
+    async fn until_effects(&self, many: i64) {
+        let what = format!("{many} steps took effect");
+        self.until(&what, "SELECT count(*) FROM effect", |n| n >= many)
+            .await;
+    }
+
+    async fn until_all_ended(&self) {
+        self.until("no saga runs", "SELECT count(*) FROM saga", |n| n == 0)
+            .await;
+    }
+
+    /// The youngest saga; uuids are in the order of time.
+    async fn youngest(&self) -> Uuid {
+        let sagas = query_scalar("SELECT saga FROM saga_key ORDER BY saga DESC LIMIT 1");
+        sagas.fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// The journal in one word, up to a saga, but for the one that freezes its process.
+    async fn digest(&self, last: Uuid) -> String {
+        query_scalar(
+            "SELECT md5(string_agg(e::text, '' ORDER BY e.saga, e.seq)) FROM saga_event e
+             JOIN saga_key k ON k.saga = e.saga WHERE k.id <> 'freeze' AND e.saga <= $1",
+        )
+        .bind(last)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// Every saga is there, has ended well, did each step once, and was journalled once.
+    async fn judge(&self, ids: std::ops::Range<u32>, version: u32) {
+        let judge = engine(&self.url, &self.pool, &[1, 2], false).await;
+        let saga = work(version, &self.pool);
+        for id in ids {
+            let id = id.to_string();
+            // What was cut off before its start was durable starts now; the rest is known.
+            // A newcomer waits for its share of the shards.
+            wait_until("it can start", LIMIT, async || {
+                judge.start(&saga, &id, &7).await.is_ok()
+            })
+            .await;
+            let end = judge.ended("work", &id).await.unwrap();
+            assert!(matches!(end, Some(End::Completed { .. })), "{id}: {end:?}");
+            let history = judge.history("work", &id, 0, 1_000).await.unwrap();
+            assert!(
+                history.iter().zip(1..).all(|(t, seq)| t.seq == seq),
+                "{history:?}"
+            );
+            assert!(history.iter().all(|t| t.version == version), "{history:?}");
+            let mut done: Vec<&str> = history
+                .iter()
+                .filter_map(|t| match &t.what {
+                    What::StepDone { step, .. } => Some(&**step),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(done, ["one", "two", "three"], "{history:?}");
+            done.dedup();
+            assert_eq!(history.iter().filter(|t| t.end.is_some()).count(), 1);
+            let effects = query_scalar("SELECT count(*) FROM effect WHERE key LIKE $1 || ':%'")
+                .bind(&id)
+                .fetch_one(&self.pool)
+                .await;
+            assert_eq!(effects.unwrap_or(0_i64), 3, "the effects of {id}");
+        }
+        judge.shutdown(Duration::from_secs(5)).await;
+    }
+}
+
+/// Started by the tests of this module with its environment; by itself it does nothing.
+#[test]
+fn child() {
+    worker::main_if_told();
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_killed_process_is_taken_over() {
+    let db = TestDb::create().await;
+    let world = World::at(db.url()).await;
+    let mut first = Replica::new(&world.url).starts(1, 0..150).spawn();
+    let _second = Replica::new(&world.url).spawn();
+    world.until_effects(60).await;
+    first.signal("KILL");
+    world.until_all_ended().await;
+    world.judge(0..150, 1).await;
+}
+
+async fn frozen(inside_a_flush: bool) {
+    let db = TestDb::create().await;
+    let world = World::at(db.url()).await;
+    let mut replica = Replica::new(&world.url).starts(1, 0..100);
+    if inside_a_flush {
+        replica = replica.freezes_itself();
+    }
+    let first = replica.spawn();
+    world.until_effects(30).await;
+    let second = Replica::new(&world.url).spawn();
+    match inside_a_flush {
+        true => wait_until("it stands still", LIMIT, async || first.is_stopped()).await,
+        false => first.signal_shared("STOP"),
+    }
+    // The other does it all, also what the frozen one's open transaction held on to.
+    world.until_all_ended().await;
+    let last = world.youngest().await;
+    let before = world.digest(last).await;
+    let sessions = "SELECT count(*) FROM saga_worker";
+    world
+        .until("one worker is left", sessions, |n| n == 1)
+        .await;
+
+    first.signal_shared("CONT");
+    world
+        .until("it is back as another", sessions, |n| n == 2)
+        .await;
+    let shares = "SELECT count(DISTINCT owner) FROM saga_shard";
+    world.until("it has shards again", shares, |n| n == 2).await;
+    assert_eq!(
+        world.digest(last).await,
+        before,
+        "it wrote what was no longer its own"
+    );
+    drop((first, second));
+    world.judge(0..100, 1).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_process_frozen_outside_a_flush_writes_nothing_stale() {
+    frozen(false).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_process_frozen_inside_a_flush_writes_nothing_stale() {
+    frozen(true).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn versions_roll_while_both_are_alive() {
+    let db = TestDb::create().await;
+    let world = World::at(db.url()).await;
+    let mut old = Replica::new(&world.url).starts(1, 0..60).spawn();
+    world.until_effects(10).await;
+    let new = Replica::new(&world.url).versions("1,2").starts(2, 100..160);
+    let _new = new.spawn();
+    world.until_effects(60).await;
+    old.leave();
+    world.until_all_ended().await;
+    world.judge(0..60, 1).await;
+    world.judge(100..160, 2).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_third_replica_gets_its_share() {
+    let db = TestDb::create().await;
+    let world = World::at(db.url()).await;
+    let _first = Replica::new(&world.url).starts(1, 0..100).spawn();
+    let _second = Replica::new(&world.url).spawn();
+    // 64 shards in three are 22, 22 and 20.
+    let fair = "SELECT count(*) FROM (SELECT FROM saga_shard s JOIN saga_name n ON n.n = s.grp
+                WHERE n.name = 'work@1' AND owner IS NOT NULL
+                GROUP BY owner HAVING count(*) >= 20) x";
+    world.until("two share", fair, |n| n == 2).await;
+    let _third = Replica::new(&world.url).spawn();
+    world.until("three share", fair, |n| n == 3).await;
+    world.until_all_ended().await;
+    world.judge(0..100, 1).await;
+}
+
+/// The server dies with everything in flight, and comes back.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_server_that_crashes_loses_nothing() {
+    let cluster = Cluster::create();
+    let world = World::at(&cluster.url()).await;
+    let _first = Replica::new(&world.url).starts(1, 0..150).spawn();
+    let _second = Replica::new(&world.url).spawn();
+    world.until_effects(60).await;
+    cluster.crash();
+    cluster.start();
+    let runs = "SELECT count(*) FROM saga";
+    world.until("no saga runs", runs, |n| n == 0).await;
+    world.judge(0..150, 1).await;
+}
