@@ -2,6 +2,7 @@ mod abandoned;
 mod calls;
 mod codec;
 mod endings;
+mod fuzzed;
 mod hostile;
 mod payload;
 mod reconnect;
