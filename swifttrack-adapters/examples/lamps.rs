@@ -33,6 +33,7 @@ impl Layout for LampHeader {
     const HEADER_BYTES: usize = 16;
     // Part of a frame could switch a lamp: a call counts as applied from its first byte on.
     const CHECKED: bool = false;
+    const PAYLOAD_BYTES_MAX: usize = u16::MAX as usize;
 
     fn read(&self, header: &[u8]) -> Result<(Head, u32), Malformed> {
         let [l0, l1, kind, b'L', d0, d1, d2, d3, id @ ..] = header else {

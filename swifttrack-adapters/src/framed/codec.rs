@@ -80,8 +80,13 @@ impl<L: Layout> Codec<L> {
     }
 
     const fn check(&self, bytes: usize) -> Result<(), Malformed> {
-        if bytes > self.payload_bytes_max || bytes > u32::MAX as usize {
-            return Err(Malformed::length(bytes, self.payload_bytes_max));
+        let bytes_max = if self.payload_bytes_max < L::PAYLOAD_BYTES_MAX {
+            self.payload_bytes_max
+        } else {
+            L::PAYLOAD_BYTES_MAX
+        };
+        if bytes > bytes_max {
+            return Err(Malformed::length(bytes, bytes_max));
         }
         Ok(())
     }

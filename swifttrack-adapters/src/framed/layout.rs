@@ -32,6 +32,8 @@ pub trait Layout: Copy + fmt::Debug + Send + Sync + Unpin + 'static {
     /// effect in part, and a call is known to be unapplied until its last byte was handed
     /// over; otherwise only until its first.
     const CHECKED: bool;
+    /// The largest payload whose length the header can say.
+    const PAYLOAD_BYTES_MAX: usize = u32::MAX as usize;
 
     /// Reads the head and the payload's length from [`HEADER_BYTES`](Self::HEADER_BYTES) bytes.
     ///

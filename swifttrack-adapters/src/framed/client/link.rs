@@ -353,7 +353,9 @@ impl<L: Layout> Dialer<L> {
             serial,
             queue: sender,
             slots: Arc::clone(&slots),
-            payload_bytes_max: payload_bytes_max.try_into().unwrap_or(usize::MAX),
+            payload_bytes_max: usize::try_from(payload_bytes_max)
+                .unwrap_or(usize::MAX)
+                .min(L::PAYLOAD_BYTES_MAX),
         };
         self.links.link.send_replace(Link::Up(Arc::new(lane)));
         Driver {

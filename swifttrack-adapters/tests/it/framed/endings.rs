@@ -2,11 +2,14 @@
 
 use std::error::Error as _;
 
-use swifttrack_adapters::framed::Options;
+use swifttrack_adapters::Error;
+use swifttrack_adapters::framed::{Options, Protocol, Snapshot};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
-use super::support::{HEARTBEAT, connected, pipe, pipe_of, settle, within, word};
+use super::support::{
+    Echo, HEARTBEAT, Unchecked, Word, connected, pipe, pipe_of, settle, within, word,
+};
 
 #[tokio::test(start_paused = true)]
 async fn sent_and_not_answered_is_unknown() {
@@ -24,10 +27,10 @@ async fn sent_and_not_answered_is_unknown() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_frame_that_was_not_sent_whole_is_not_applied() {
+/// A call whose frame was cut after 100 bytes by the end of the connection.
+async fn cut<P: Protocol<Request = Word, Answer = Word>>() -> (Error, Snapshot) {
     // Room for the greeting, but not for the request.
-    let (client, mut peers) = pipe_of(64, Options::new());
+    let (client, mut peers) = pipe_of::<P>(64, Options::new());
     let (context, ask) = (within(1000), word(&"x".repeat(900)));
     let (result, ()) = tokio::join!(client.call(&ask, &context), async {
         let peer = peers.greet(4).await;
@@ -37,14 +40,33 @@ async fn a_frame_that_was_not_sent_whole_is_not_applied() {
         io.read_exact(&mut some).await.unwrap();
         settle().await;
     });
-    let error = result.unwrap_err();
+    (result.unwrap_err(), client.snapshot())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_was_not_sent_whole_is_not_applied() {
+    let (error, seen) = cut::<Echo>().await;
     assert!(error.is_not_applied() && !error.is_local(), "{error:?}");
-    assert_eq!(client.snapshot().started, 1);
+    assert_eq!(seen.started, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_checksum_the_first_byte_decides() {
+    let (error, _) = cut::<Unchecked>().await;
+    assert!(error.is_unknown(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_cannot_say_a_length_is_not_made_to() {
+    let (client, mut peers) = pipe_of::<Unchecked>(64, Options::new());
+    let (context, ask) = (within(1000), word(&"x".repeat(949)));
+    let (result, _peer) = tokio::join!(client.call(&ask, &context), peers.greet(4));
+    assert!(result.unwrap_err().is_rejected());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_may_still_be_sent_is_unknown_at_its_deadline() {
-    let (client, mut peers) = pipe_of(64, Options::new());
+    let (client, mut peers) = pipe_of::<Echo>(64, Options::new());
     let (context, ask) = (within(1000), word(&"x".repeat(900)));
     let (result, _peer) = tokio::join!(client.call(&ask, &context), peers.greet(4));
     assert!(result.unwrap_err().is_unknown());

@@ -153,7 +153,7 @@ async fn a_flood_of_pings_that_reads_no_pong_is_read_no_further() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_before_the_request_was_sent_is_nobodys() {
     // The frame does not fit into the pipe, so that it cannot have been read whole.
-    let (client, mut peers) = super::support::pipe_of(64, Options::new());
+    let (client, mut peers) = super::support::pipe_of::<super::support::Echo>(64, Options::new());
     let (context, ask) = (within(1000), word(&"x".repeat(900)));
     let (result, _io) = tokio::join!(client.call(&ask, &context), async {
         let peer = peers.greet(4).await;
