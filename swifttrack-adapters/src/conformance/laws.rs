@@ -1,4 +1,4 @@
-//! The laws of [`Adapter`], each as a test against a [`Rig`].
+//! The laws of [`Adapter`](crate::Adapter), each as a test against a [`Rig`].
 //!
 //! # Panics
 //!
