@@ -230,6 +230,9 @@ fn serve(
             "listen_addresses=127.0.0.1",
             "-c",
             "unix_socket_directories=",
+            // The cut-over to change data capture is tested too.
+            "-c",
+            "wal_level=logical",
         ])
         .args(["-c", "max_connections=300", "-c", "shared_buffers=256MB"])
         .stdin(Stdio::null())
