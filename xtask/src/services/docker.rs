@@ -22,7 +22,7 @@ pub(super) fn postgres(place: &mut Place<'_>) -> Result<String> {
         POSTGRES_IMAGE,
         &[format!("{port}:5432")],
         &[("POSTGRES_HOST_AUTH_METHOD".to_owned(), "trust".to_owned())],
-        &["-c", "max_connections=300"],
+        &["-c", "max_connections=300", "-c", "wal_level=logical"],
     )?;
     wait_for("Postgres in Docker", READY_LIMIT, || {
         // Over TCP: the server that the image runs for its own set-up has a socket only.
