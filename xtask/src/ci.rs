@@ -143,6 +143,8 @@ fn deny() -> Result<Command> {
                     "install",
                     "cargo-deny",
                     "--locked",
+                    // It reads a few files: the optimizer costs more than it saves.
+                    "--debug",
                     "--version",
                     CARGO_DENY_VERSION,
                 ])
