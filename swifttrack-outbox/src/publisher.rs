@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::relay::core::{Batch, Outcome};
+use crate::relay::core::{Batch, Outcome, Packing};
 
 mod envelope;
 #[cfg(feature = "kafka")]
@@ -58,7 +58,7 @@ pub(crate) trait Commands: Send {
 /// See [`Commands`].
 #[derive(Debug)]
 pub(crate) enum Command {
-    Open { generation: u64 },
+    Open { generation: u64, packing: Packing },
     Fence { generation: u64, group: u8 },
     Publish { generation: u64, batch: Arc<Batch> },
     Close { generation: u64, flush: Duration },

@@ -26,6 +26,12 @@ pub fn slot_of(topic: &str, key: &str) -> u8 {
     (murmur2(&bytes) % u32::from(SLOTS)) as u8
 }
 
+/// The partition of a key, as Kafka's own clients choose it.
+#[cfg(feature = "kafka")]
+pub(crate) fn partition_of(key: &str, partitions: usize) -> usize {
+    (murmur2(key.as_bytes()) & 0x7fff_ffff) as usize % partitions
+}
+
 /// Kafka's murmur2 (`org.apache.kafka.common.utils.Utils.murmur2`), bit for bit.
 fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;

@@ -8,12 +8,14 @@ use rdkafka::config::ClientConfig;
 use super::sealed::Sealed;
 use super::{Backend, Command, Commands, Link, Publisher, Start};
 use crate::error::Error;
+use crate::relay::core::Packing;
 
 mod broker;
 mod errors;
 mod ledger;
 mod marker;
 mod producer;
+mod topics;
 mod transactions;
 mod worker;
 
@@ -22,7 +24,11 @@ pub use broker::InProcessBroker;
 /// Publishes to Kafka with an idempotent producer that keeps the order of each key.
 ///
 /// A thread of its own owns librdkafka's producer: it sends, serves delivery reports and looks
-/// a topic up before it sends the first record there.
+/// a topic up before it sends the first record there. A record that the broker refuses fails the
+/// whole request that it is in; the records of that request are then sent again as requests of
+/// their own, so that the second refusal names the culprit. Requests of which no record is
+/// refused alone are too large for the topic (`max.message.bytes` counts a request's records
+/// together), and are made half as large from then on.
 ///
 /// # Defaults
 /// What the laws of the outbox ask for, which cannot be changed: `enable.idempotence=true`,
@@ -145,12 +151,12 @@ impl Start for KafkaPublisher {
             config
                 .set("transaction.timeout.ms", "60000")
                 .set("message.timeout.ms", "60000");
-            drop(producer::create(&config)?);
+            drop(producer::create(&config, Packing::Full { halvings: 0 })?);
             return Ok(Box::new(transactions::Transactions::new(config, link)));
         }
         config.set("enable.gapless.guarantee", "true");
         // A wrong property is found now, not when the first row waits.
-        drop(producer::create(&config)?);
+        drop(producer::create(&config, Packing::Full { halvings: 0 })?);
         // Not bounded by itself: the core bounds the batches in flight.
         let (commands, inbox) = mpsc::channel();
         std::thread::Builder::new()

@@ -180,7 +180,7 @@ impl Worker {
     fn command(&self, command: Command) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         match command {
-            Command::Open { generation } => {
+            Command::Open { generation, .. } => {
                 *open = Some(Open {
                     generation,
                     failed: false,

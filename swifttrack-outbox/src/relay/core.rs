@@ -31,7 +31,7 @@ mod read;
 mod simulation;
 
 pub(crate) use guard::Guard;
-pub(crate) use message::{Action, Batch, Event, Fate, Outcome};
+pub(crate) use message::{Action, Batch, Event, Fate, Outcome, Packing};
 
 /// A moment, counted from the relay's start.
 pub(crate) type Moment = Duration;
@@ -65,6 +65,8 @@ const PROBE_MIN: Duration = Duration::from_millis(500);
 const PROBE_MAX: Duration = Duration::from_secs(30);
 /// What a producer may still deliver after a row was refused.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
+/// A request of a 1024th of its size is as good as single ones.
+const HALVINGS_MAX: u8 = 10;
 /// Keys that one relay blocks; with more, the topic pauses instead.
 const BLOCKED_KEYS_MAX: usize = 10_000;
 
@@ -189,9 +191,15 @@ pub(crate) struct Core<P> {
     pending: Vec<VecDeque<Row>>,
     next_batch: u64,
     in_flight: BTreeMap<u64, Arc<Batch>>,
+    /// Rows of refused requests, by slot; a generation of single requests finds the culprit.
     suspects: HashMap<i64, u8>,
-    /// So many rows at once, alone in flight, until the refused one is found.
-    careful: Option<usize>,
+    packing: Packing,
+    /// Why they were refused is known, or cannot be found out any more.
+    explained: bool,
+    /// The next generation need not wait: this one brought the search for a culprit on.
+    at_once: bool,
+    /// How often a request was refused of which no row was.
+    halvings: u8,
     /// Topics that take nothing now.
     paused: BTreeMap<String, Pause>,
     /// By topic and key, since when the block is a row; for ever until its burial is confirmed.
@@ -258,7 +266,10 @@ impl<P: Clone> Core<P> {
             next_batch: 0,
             in_flight: BTreeMap::new(),
             suspects: HashMap::new(),
-            careful: None,
+            packing: Packing::Full { halvings: 0 },
+            explained: false,
+            at_once: false,
+            halvings: 0,
             paused: BTreeMap::new(),
             blocked: HashMap::new(),
             blocked_count: 0,
@@ -388,6 +399,7 @@ impl<P: Clone> Core<P> {
             return;
         }
         self.drive_lease(now, todo);
+        self.drive_packing(todo);
         self.drive_producer(now, todo);
         self.drive_writes(now, todo);
         self.drive_publish(now, todo);

@@ -175,8 +175,14 @@ impl Driver {
                 );
             }
             Action::Trust { until } => self.trust.extend(until),
-            Action::OpenProducer { generation } => {
-                self.publisher.command(Command::Open { generation });
+            Action::OpenProducer {
+                generation,
+                packing,
+            } => {
+                self.publisher.command(Command::Open {
+                    generation,
+                    packing,
+                });
             }
             Action::Fence { generation, group } => {
                 self.publisher.command(Command::Fence { generation, group });

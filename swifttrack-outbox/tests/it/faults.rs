@@ -269,6 +269,8 @@ mod on_brokers {
         four_relays_with_deaths_keep_the_order
         four_relays_with_deaths_and_transactions_repeat_nothing
         a_record_that_the_broker_refuses_is_found_in_its_batch
+        a_refused_record_is_found_in_a_transaction_too
+        a_topic_for_small_requests_gets_small_requests
         a_topic_that_is_missing_at_first);
 
     async fn a_broker_that_stops_loses_nothing(db: Db, broker: Broker) {
@@ -343,33 +345,77 @@ mod on_brokers {
         check_order(&broker.read(&topic).await, 40, 300)
     }
 
-    async fn a_record_that_the_broker_refuses_is_found_in_its_batch(db: Db, broker: Broker) {
+    /// A topic with a limit of its own for a request's records.
+    async fn small_topic(broker: &Broker, partitions: i32, limit: &str) -> String {
         let topic = testkit::unique("small");
         let admin = crate::support::admin(&broker.address());
         let replication = rdkafka::admin::TopicReplication::Fixed(1);
-        let new = rdkafka::admin::NewTopic::new(&topic, 2, replication)
-            .set("max.message.bytes", "100000");
-        admin
-            .create_topics([&new], &Default::default())
-            .await
-            .unwrap();
+        let new = rdkafka::admin::NewTopic::new(&topic, partitions, replication)
+            .set("max.message.bytes", limit);
+        let made = admin.create_topics([&new], &Default::default()).await;
+        made.unwrap().remove(0).unwrap();
+        topic
+    }
+
+    fn large(topic: &str, bytes: usize) -> Event {
+        Event::new(topic.to_owned(), "large", "T", vec![b'x'; bytes])
+    }
+
+    async fn dead_keys(db: &Db) -> Vec<String> {
+        let dead = dead_events(&db.database(), 0, 10).await.unwrap();
+        dead.into_iter().map(|dead| dead.key).collect()
+    }
+
+    async fn a_record_that_the_broker_refuses_is_found_in_its_batch(db: Db, broker: Broker) {
+        let topic = small_topic(&broker, 2, "100000").await;
+        refused_in_the_middle(&db, &broker, &topic, Tune::default()).await;
+    }
+
+    async fn a_refused_record_is_found_in_a_transaction_too(db: Db, broker: Broker) {
+        let topic = small_topic(&broker, 2, "100000").await;
+        let fencing = swifttrack_outbox::Fencing::KafkaTransactions;
         let tune = Tune {
-            poison: Poison::DeadLetter,
+            fencing,
             ..Tune::default()
         };
-        let mut events = numbered(&topic, 10, 1, 500);
-        events.push(Event::new(topic.clone(), "large", "T", vec![b'x'; 200_000]));
-        events.extend(numbered(&topic, 10, 51, 500));
+        let repeats = refused_in_the_middle(&db, &broker, &topic, tune).await;
+        assert_eq!(repeats, 0);
+    }
+
+    /// Two of them, so that the first is not the end of the search.
+    async fn refused_in_the_middle(db: &Db, broker: &Broker, topic: &str, tune: Tune) -> usize {
+        let tune = Tune {
+            poison: Poison::DeadLetter,
+            ..tune
+        };
+        let mut events = numbered(topic, 10, 1, 500);
+        events.push(large(topic, 200_000));
+        events.extend(numbered(topic, 10, 51, 300));
+        events.push(large(topic, 300_000));
+        events.extend(numbered(topic, 10, 81, 200));
         db.append(&events).await.unwrap();
-        let relay = broker.relay(&db, tune).await;
+        let relay = broker.relay(db, tune).await;
         db.until_empty().await;
+        // The batch, twice a culprit alone, and the way back.
+        let producers = relay.status().producers_closed;
+        assert!(producers <= 8, "{producers} producers for two refused rows");
         relay.shutdown(PATIENCE).await.unwrap();
-        let dead = dead_events(&db.database(), 0, 10).await.unwrap();
-        assert_eq!(
-            dead.iter().map(|d| d.key.as_str()).collect::<Vec<_>>(),
-            ["large"]
-        );
-        check_order(&broker.read(&topic).await, 10, 100);
+        assert_eq!(dead_keys(db).await, ["large", "large"]);
+        check_order(&broker.read(topic).await, 10, 100)
+    }
+
+    /// `max.message.bytes` counts a request's records together, and no record is too large.
+    async fn a_topic_for_small_requests_gets_small_requests(db: Db, broker: Broker) {
+        let topic = small_topic(&broker, 2, "20000").await;
+        db.append(&numbered(&topic, 10, 1, 10_000)).await.unwrap();
+        let relay = broker.relay(&db, Tune::default()).await;
+        db.until_empty().await;
+        // From 1,000,000 bytes to less than 20,000 takes six halvings, each with its proof.
+        let producers = relay.status().producers_closed;
+        assert!(producers <= 12, "{producers} producers");
+        relay.shutdown(PATIENCE).await.unwrap();
+        assert!(dead_keys(&db).await.is_empty());
+        check_order(&broker.read(&topic).await, 10, 1_000);
     }
 
     async fn a_topic_that_is_missing_at_first(db: Db, broker: Broker) {

@@ -88,7 +88,7 @@ impl InProcessBroker {
         self.with_cluster("resuming the broker", |cluster| cluster.broker_up(1))
     }
 
-    fn with_cluster(
+    pub(super) fn with_cluster(
         &self,
         doing: &'static str,
         work: impl FnOnce(

@@ -34,6 +34,8 @@ struct Entry {
     batch: u64,
     rows: u32,
     open: u32,
+    /// One bit for each row.
+    settled: Vec<u64>,
     /// Made at the first row that was not acknowledged. It starts as all acknowledged: a batch
     /// is told only when each of its rows has been settled.
     fates: Option<Vec<Fate>>,
@@ -53,6 +55,7 @@ impl Ledger {
             batch: batch.id,
             rows,
             open: rows,
+            settled: vec![0; batch.rows.len().div_ceil(64)],
             fates: None,
         };
         match self.entries.iter().position(Option::is_none) {
@@ -74,11 +77,29 @@ impl Ledger {
         }
     }
 
-    /// Settles a row; with the last one, the batch.
+    /// Settles what is left as unknown, when nothing more can come.
+    pub(super) fn settle_rest(&mut self) -> Vec<(u64, Outcome)> {
+        let mut done = Vec::new();
+        for entry in 0..self.entries.len() {
+            let rows = self.entries[entry].as_ref().map_or(0, |entry| entry.rows);
+            for row in 0..rows {
+                let ticket = Self::ticket(entry as u32, row as usize);
+                done.extend(self.settle(ticket, Fate::Unknown));
+            }
+        }
+        done
+    }
+
+    /// Settles a row, once; with the last one, the batch.
     pub(super) fn settle(&mut self, ticket: Ticket, fate: Fate) -> Option<(u64, Outcome)> {
         let place = self.entries.get_mut(ticket.entry as usize)?;
         let entry = place.as_mut()?;
         let row = ticket.row as usize;
+        let (word, bit) = (&mut entry.settled[row / 64], 1 << (row % 64));
+        if *word & bit != 0 {
+            return None;
+        }
+        *word |= bit;
         match (&mut entry.fates, fate) {
             (None, Fate::Acked) => {}
             (fates, fate) => {
@@ -139,6 +160,23 @@ mod tests {
         let done = ledger.settle(Ledger::ticket(entry, 0), Fate::Acked);
         assert_eq!(done, Some((5, Outcome::Acked)));
         assert_eq!(ledger.enter(&batch(6, 1)), entry);
+    }
+
+    #[test]
+    fn what_never_came_is_unknown_and_hides_nothing_that_came() {
+        let mut ledger = Ledger::default();
+        let entry = ledger.enter(&batch(5, 70));
+        let refused = Fate::Refused {
+            reason: "too large".to_owned(),
+            certain: false,
+        };
+        ledger.settle(Ledger::ticket(entry, 0), Fate::Acked);
+        ledger.settle(Ledger::ticket(entry, 69), refused.clone());
+        let mut fates = vec![Fate::Unknown; 70];
+        fates[0] = Fate::Acked;
+        fates[69] = refused;
+        assert_eq!(ledger.settle_rest(), [(5, Outcome::Mixed(fates))]);
+        assert_eq!(ledger.settle_rest(), []);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::marker::Markers;
 use super::producer::{self, KafkaProducer, Sent, Topic};
 use crate::error::Error;
 use crate::publisher::{Command, Commands, Link, Report};
-use crate::relay::core::{Batch, Fate, Outcome};
+use crate::relay::core::{Batch, Fate, Outcome, Packing};
 
 /// One call into the transaction's coordinator; between two the thread looks around.
 const CALL: Duration = Duration::from_secs(2);
@@ -37,8 +37,13 @@ pub(super) struct Transactions {
     link: Arc<Link>,
     runtime: tokio::runtime::Handle,
     // A std mutex: commands come from one task, and nothing is awaited.
-    groups: Mutex<HashMap<u8, Group>>,
+    groups: Mutex<Groups>,
     known: Arc<Mutex<HashMap<Arc<str>, bool>>>,
+}
+
+struct Groups {
+    packing: Packing,
+    running: HashMap<u8, Group>,
 }
 
 enum Order {
@@ -66,13 +71,16 @@ impl Transactions {
             config,
             link: Arc::new(link),
             runtime: tokio::runtime::Handle::current(),
-            groups: Mutex::new(HashMap::new()),
+            groups: Mutex::new(Groups {
+                packing: Packing::Full { halvings: 0 },
+                running: HashMap::new(),
+            }),
             known: Arc::default(),
         }
     }
 
-    fn fence(&self, groups: &mut HashMap<u8, Group>, generation: u64, number: u8) {
-        let before = groups.remove(&number).map(Group::close);
+    fn fence(&self, groups: &mut Groups, generation: u64, number: u8) {
+        let before = groups.running.remove(&number).map(Group::close);
         let (orders, inbox) = channel();
         let closing = Arc::new(AtomicBool::new(false));
         let worker = Worker {
@@ -88,7 +96,7 @@ impl Transactions {
             "transactional.id",
             format!("swifttrack-outbox-{}-{number}", self.link.identity),
         );
-        let runtime = self.runtime.clone();
+        let (runtime, packing) = (self.runtime.clone(), groups.packing);
         let thread = std::thread::Builder::new()
             .name(format!("outbox-group-{number}"))
             .spawn(move || {
@@ -96,11 +104,11 @@ impl Transactions {
                 if let Some(before) = before {
                     let _ = before.join();
                 }
-                worker.run(&config, &runtime, &inbox);
+                worker.run(&config, packing, &runtime, &inbox);
             });
         match thread {
             Ok(thread) => {
-                groups.insert(
+                groups.running.insert(
                     number,
                     Group {
                         orders,
@@ -121,11 +129,12 @@ impl Commands for Transactions {
     fn command(&self, command: Command) {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         match command {
-            Command::Open { .. } => {}
+            Command::Open { packing, .. } => groups.packing = packing,
             Command::Fence { generation, group } => self.fence(&mut groups, generation, group),
             Command::Publish { generation, batch } => {
                 let order = Order::Publish(Arc::clone(&batch));
                 let taken = groups
+                    .running
                     .get(&batch.group)
                     .is_some_and(|g| g.orders.send(order).is_ok());
                 if !taken {
@@ -141,6 +150,7 @@ impl Commands for Transactions {
             Command::Probe { topic } => {
                 let order = |topic: &str| Order::Probe(topic.to_owned());
                 if !groups
+                    .running
                     .values()
                     .any(|group| group.orders.send(order(&topic)).is_ok())
                 {
@@ -148,7 +158,8 @@ impl Commands for Transactions {
                 }
             }
             Command::Close { generation, .. } => {
-                let threads: Vec<_> = groups.drain().map(|(_, group)| group.close()).collect();
+                let running = groups.running.drain();
+                let threads: Vec<_> = running.map(|(_, group)| group.close()).collect();
                 let link = Arc::clone(&self.link);
                 // Not on the relay's task: a thread may take as long as one call.
                 std::thread::spawn(move || {
@@ -168,7 +179,7 @@ impl Drop for Transactions {
             .groups
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        for (_, group) in groups.drain() {
+        for (_, group) in groups.running.drain() {
             group.close();
         }
     }
@@ -197,10 +208,11 @@ impl Worker {
     fn run(
         self,
         config: &ClientConfig,
+        packing: Packing,
         runtime: &tokio::runtime::Handle,
         orders: &Receiver<Order>,
     ) {
-        let producer = match self.begin(config, runtime) {
+        let producer = match self.begin(config, packing, runtime) {
             Ok(producer) => Some(producer),
             Err(Stop::Closing) => None,
             Err(Stop::Failed) => {
@@ -246,6 +258,7 @@ impl Worker {
     fn begin(
         &self,
         config: &ClientConfig,
+        packing: Packing,
         runtime: &tokio::runtime::Handle,
     ) -> Result<KafkaProducer, Stop> {
         let failed = |error: Error| {
@@ -254,7 +267,7 @@ impl Worker {
             Stop::Failed
         };
         runtime.block_on(self.markers.ensure()).map_err(failed)?;
-        let producer = producer::create(config).map_err(failed)?;
+        let producer = producer::create(config, packing).map_err(failed)?;
         loop {
             if self.is_closing() {
                 return Err(Stop::Closing);
@@ -341,7 +354,7 @@ impl Worker {
             }
             loop {
                 self.may_go_on(producer)?;
-                match producer::send(producer, &self.link.envelope, row, entry, index) {
+                match producer::send(producer, &self.link.envelope, row, entry, index, None) {
                     Sent::Queued => break,
                     Sent::Full => producer.poll(POLL),
                     Sent::Refused(fate) => {
@@ -399,7 +412,7 @@ impl Worker {
             }
             self.may_go_on(producer)?;
             let there = match producer::look_up(producer.client(), topic, LOOK_UP) {
-                Topic::There => true,
+                Topic::There(_) => true,
                 Topic::Away(_) => false,
                 Topic::Silent => continue,
             };
@@ -409,7 +422,7 @@ impl Worker {
 
     fn probe(&self, producer: Option<&KafkaProducer>, topic: String) {
         let found = producer.map(|p| producer::look_up(p.client(), &topic, LOOK_UP));
-        if let Some(Topic::There) = found {
+        if let Some(Topic::There(_)) = found {
             self.known().insert(topic.as_str().into(), true);
             self.link.report(Report::TopicReady { topic });
         } else {

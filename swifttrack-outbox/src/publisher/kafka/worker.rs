@@ -1,6 +1,6 @@
 //! The owner of the producer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -9,8 +9,9 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::Producer as _;
 
 use super::producer::{self, KafkaProducer, Sent, Topic};
+use super::topics::{Place, Topics};
 use crate::publisher::{Command, Link, Report};
-use crate::relay::core::{Batch, Fate};
+use crate::relay::core::{Batch, Fate, Packing};
 
 /// Rows between two looks at delivery reports, commands and the trust deadline.
 const BURST_ROWS: usize = 256;
@@ -39,15 +40,9 @@ struct Open {
     producer: KafkaProducer,
     /// Batches whose rows are not all handed over, the ledger's entry and the next row.
     queue: VecDeque<(Arc<Batch>, u32, usize)>,
-    topics: HashMap<Arc<str>, Known>,
+    topics: Topics,
     /// Nothing more is handed over.
     failed: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Known {
-    There,
-    Away(String),
 }
 
 impl Worker {
@@ -82,7 +77,10 @@ impl Worker {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Open { generation } => self.open(generation),
+            Command::Open {
+                generation,
+                packing,
+            } => self.open(generation, packing),
             Command::Publish { generation, batch } => {
                 let link = &self.link;
                 match self
@@ -108,14 +106,14 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, generation: u64) {
-        match producer::create(&self.config) {
+    fn open(&mut self, generation: u64, packing: Packing) {
+        match producer::create(&self.config, packing) {
             Ok(producer) => {
                 self.open = Some(Open {
                     generation,
                     producer,
                     queue: VecDeque::new(),
-                    topics: HashMap::new(),
+                    topics: Topics::default(),
                     failed: false,
                 });
             }
@@ -150,8 +148,9 @@ impl Worker {
             return self.link.report(Report::TopicAway { topic });
         };
         match producer::look_up(open.producer.client(), &topic, LOOK_UP) {
-            Topic::There => {
-                open.topics.insert(topic.as_str().into(), Known::There);
+            Topic::There(partitions) => {
+                let name = topic.as_str().into();
+                open.topics.found(name, partitions, Instant::now());
                 self.link.report(Report::TopicReady { topic });
             }
             Topic::Away(_) | Topic::Silent => self.link.report(Report::TopicAway { topic }),
@@ -176,6 +175,7 @@ impl Worker {
 impl Open {
     /// Sends up to a burst of rows, in order; true if it may go on at once.
     fn hand_over(&mut self, link: &Link) -> bool {
+        let now = Instant::now();
         for _ in 0..BURST_ROWS {
             // A row costs microseconds and the clock nanoseconds, so it is read for each: the
             // process may have been frozen between any two.
@@ -190,22 +190,39 @@ impl Open {
                 continue;
             };
             let context = self.producer.context();
-            match self.topics.get(&row.topic) {
-                Some(Known::There) => {}
-                Some(Known::Away(reason)) => {
-                    let reason = reason.clone();
+            let (partition, first) = match self.topics.place(&row.topic, &row.key, now) {
+                Place::Partition(partition) => (partition, false),
+                Place::First(partition) => (partition, true),
+                Place::Wait => return false,
+                Place::Away(reason) => {
                     context.settle(*entry, *next, Fate::TopicAway { reason });
                     *next += 1;
                     continue;
                 }
-                None => {
+                Place::Unknown => {
                     let topic = Arc::clone(&row.topic);
                     return self.learn(topic);
                 }
+            };
+            if first {
+                context.ask(*entry, *next, (Arc::clone(&row.topic), partition));
             }
-            match producer::send(&self.producer, &link.envelope, row, *entry, *next) {
+            match producer::send(
+                &self.producer,
+                &link.envelope,
+                row,
+                *entry,
+                *next,
+                Some(partition),
+            ) {
                 Sent::Queued => *next += 1,
-                Sent::Full => return false,
+                Sent::Full => {
+                    if first {
+                        context.unask(*entry, *next);
+                        self.topics.unasked(&row.topic, partition);
+                    }
+                    return false;
+                }
                 Sent::Refused(fate) => {
                     context.settle(*entry, *next, fate);
                     *next += 1;
@@ -223,12 +240,12 @@ impl Open {
     /// and, once it is made, later ones succeed.
     fn learn(&mut self, topic: Arc<str>) -> bool {
         match producer::look_up(self.producer.client(), &topic, LOOK_UP) {
-            Topic::There => {
-                self.topics.insert(topic, Known::There);
+            Topic::There(partitions) => {
+                self.topics.found(topic, partitions, Instant::now());
                 true
             }
             Topic::Away(reason) => {
-                self.topics.insert(topic, Known::Away(reason));
+                self.topics.missed(topic, reason);
                 true
             }
             Topic::Silent => true,
@@ -238,6 +255,9 @@ impl Open {
     /// Passes on what the callbacks noted.
     fn tell(&mut self, link: &Link) {
         let context = self.producer.context();
+        for (topic, partition) in context.take_taken() {
+            self.topics.taken(&topic, partition, Instant::now());
+        }
         for (batch, outcome) in context.take_settled() {
             link.report(Report::Settled {
                 generation: self.generation,
@@ -261,20 +281,22 @@ impl Open {
                 context.settle(entry, row, Fate::Unknown);
             }
         }
-        // A producer that reported an error may go on past the gap, so it is not waited for.
         let until = Instant::now() + flush;
-        while !self.producer.context().has_failed()
-            && self.producer.in_flight_count() > 0
-            && Instant::now() < until
-            && link.trust.holds()
-        {
+        while self.producer.in_flight_count() > 0 && Instant::now() < until && link.trust.holds() {
+            if self.producer.context().has_failed() {
+                // It sends nothing more, but what is on its way may still be acknowledged, and
+                // then is not repeated. Again and again, since what failed goes back.
+                producer::purge_queue(&self.producer);
+            }
             self.producer.poll(POLL);
         }
-        producer::purge(&self.producer);
         let until = Instant::now() + PURGE_MAX;
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
+            producer::purge(&self.producer);
             self.producer.poll(POLL);
         }
+        // What still has no report never gets one; a refusal beside it must not be lost by that.
+        context.settle_rest();
         self.failed = true;
         self.tell(link);
         drop(self.producer);
@@ -283,4 +305,90 @@ impl Open {
 
 pub(super) fn unknown(batch: &Batch) -> crate::relay::core::Outcome {
     crate::relay::core::Outcome::Mixed(vec![Fate::Unknown; batch.rows.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+    use crate::publisher::kafka::{InProcessBroker, KafkaPublisher};
+    use crate::publisher::{Command, Envelope, Start, Trust};
+    use crate::relay::row::Row;
+
+    fn row(number: i64) -> Row {
+        Row {
+            seq: number,
+            id: uuid::Uuid::now_v7(),
+            slot: 0,
+            topic: "t".into(),
+            key: "k".into(),
+            kind: "T".into(),
+            payload: Some(number.to_string().into_bytes()),
+            headers: None,
+            trace: None,
+            created_ms: 0,
+            replayed: false,
+        }
+    }
+
+    /// The broker is far away, so that several requests could be on their way; and, as Kafka
+    /// does with a producer that it knows nothing of, it takes any sequence after a refusal.
+    #[test]
+    fn nothing_overtakes_a_refused_first_request() {
+        let broker = InProcessBroker::start(&["t"], 1).unwrap();
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        broker
+            .with_cluster("making it slow", |cluster| {
+                cluster.broker_round_trip_time(1, Duration::from_millis(200))?;
+                cluster.request_errors(RDKafkaApiKey::Produce, &[refused]);
+                Ok(())
+            })
+            .unwrap();
+        let publisher = KafkaPublisher::new(broker.bootstrap_servers());
+        let publisher = publisher.set("batch.num.messages", "10").unwrap();
+        let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+        let trust = Arc::new(Trust::new(Instant::now()));
+        trust.extend(Duration::from_secs(600));
+        let link = Link {
+            reports,
+            trust,
+            envelope: Arc::new(Envelope {
+                source: "/test".to_owned(),
+                content_type: "text/plain".to_owned(),
+            }),
+            identity: uuid::Uuid::nil(),
+            transactions: false,
+        };
+        let commands = Box::new(publisher).start(link).unwrap();
+        commands.command(Command::Open {
+            generation: 0,
+            packing: Packing::Full { halvings: 0 },
+        });
+        let batch = Arc::new(Batch {
+            id: 0,
+            group: 0,
+            rows: (1..=100).map(row).collect(),
+            unconfirmed: Vec::new(),
+        });
+        commands.command(Command::Publish {
+            generation: 0,
+            batch,
+        });
+        while !matches!(inbox.blocking_recv().unwrap(), Report::Failed { .. }) {}
+        let flush = Duration::from_secs(5);
+        commands.command(Command::Close {
+            generation: 0,
+            flush,
+        });
+        while !matches!(inbox.blocking_recv().unwrap(), Report::Closed { .. }) {}
+
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", broker.bootstrap_servers())
+            .create()
+            .unwrap();
+        let log = consumer.fetch_watermarks("t", 0, Duration::from_secs(10));
+        assert_eq!(log.unwrap(), (0, 0), "records after the refused ones");
+    }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Guard {
     DrainBeforeRelease,
     /// Nothing is published on a producer that has failed.
     CloseAfterFailure,
+    /// Rows of a refused request are sent as requests of their own.
+    SingleSuspects,
     /// A key whose row was refused publishes nothing.
     BlockKey,
     /// A topic that is away publishes nothing until all of its rows were read again.

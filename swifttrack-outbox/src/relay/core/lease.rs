@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{
-    Action, Core, FLUSH_MAX, Guard, Held, Moment, Phase, Producer, RETRY_MAX, RETRY_MIN, Row,
-    Stopping,
+    Action, Core, FLUSH_MAX, Guard, Held, Moment, Packing, Phase, Producer, RETRY_MAX, RETRY_MIN,
+    Row, Stopping,
 };
 use crate::slot::SLOTS;
 use crate::store::{Holding, share};
@@ -136,7 +136,9 @@ impl<P: Clone> Core<P> {
                 (Some(_), None) => {
                     lost_busy |= self.busy[index] > 0;
                     self.slots[index] = None;
+                    let before = self.suspects.len();
                     self.suspects.retain(|_, suspect| *suspect != slot);
+                    self.explained |= self.suspects.len() < before;
                 }
                 (None, None) => {}
             }
@@ -243,8 +245,16 @@ impl<P: Clone> Core<P> {
         if self.producer == Producer::Absent && wanted && self.trusted(now) && now >= self.open_at {
             self.producer = Producer::Open;
             self.open_at = Moment::ZERO;
+            self.at_once = false;
+            self.packing = if self.suspects.is_empty() || !self.guarded(Guard::SingleSuspects) {
+                let halvings = self.halvings;
+                Packing::Full { halvings }
+            } else {
+                Packing::Single
+            };
             todo.push(Action::OpenProducer {
                 generation: self.generation,
+                packing: self.packing,
             });
         }
         if self.producer == Producer::Open && self.set.fence && self.trusted(now) && !self.stops() {
@@ -324,12 +334,15 @@ impl<P: Clone> Core<P> {
         }
         self.producer = Producer::Absent;
         self.generation += 1;
-        self.open_at = now + self.open_delay;
-        self.open_delay = (self.open_delay * 2).min(RETRY_MAX);
-        self.marked.clear();
-        if self.careful.is_none() && !self.suspects.is_empty() {
-            self.careful = Some(self.suspects.len().div_ceil(2));
+        // Of two generations that are refused something one moves a row; any other failure may
+        // repeat, and is paced.
+        if self.at_once {
+            self.open_at = now;
+        } else {
+            self.open_at = now + self.open_delay;
+            self.open_delay = (self.open_delay * 2).min(RETRY_MAX);
         }
+        self.marked.clear();
         // A pause ends with a probe, and the producer that had one to answer is gone.
         for pause in self.paused.values_mut() {
             pause.probing = false;

@@ -18,11 +18,20 @@ pub(crate) struct Batch {
     pub(crate) unconfirmed: Vec<(i64, u32)>,
 }
 
+/// How a generation's rows are packed into requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// As many as a request takes, whose size in bytes is halved so many times.
+    Full { halvings: u8 },
+    /// Each row is a request of its own, so a refusal names its row.
+    Single,
+}
+
 /// What became of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Acked,
-    /// The broker does not take this row. `certain`: it was alone in being refused.
+    /// The broker does not take this row. `certain`: it was alone in its request.
     Refused {
         reason: String,
         certain: bool,
@@ -118,6 +127,7 @@ pub(crate) enum Action<P> {
     },
     OpenProducer {
         generation: u64,
+        packing: Packing,
     },
     Fence {
         generation: u64,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Action, BLOCKED_KEYS_MAX, Batch, Core, Fate, Gone, Guard, Moment, Outcome, PROBE_MAX,
-    PROBE_MIN, Pause, Phase, Poison, Producer, RETRY_MIN, Row, Stopping, Writing,
+    Action, BLOCKED_KEYS_MAX, Batch, Core, FLUSH_MAX, Fate, Gone, Guard, HALVINGS_MAX, Moment,
+    Outcome, PROBE_MAX, PROBE_MIN, Packing, Pause, Phase, Poison, Producer, RETRY_MIN, Row,
+    Stopping, Writing,
 };
 use crate::store::{Burial, id_mark};
 
@@ -14,7 +15,6 @@ impl<P: Clone> Core<P> {
         if self.producer != Producer::Open || !trusted || self.stopping != Stopping::No {
             return;
         }
-        self.forget_suspects();
         for group in 0..self.pending.len() {
             loop {
                 let ahead = self
@@ -22,14 +22,10 @@ impl<P: Clone> Core<P> {
                     .values()
                     .filter(|b| usize::from(b.group) == group)
                     .count();
-                let limit = match self.careful {
-                    // Alone in flight, so that a refusal can be told from its neighbours'.
-                    Some(_) if !self.in_flight.is_empty() => break,
-                    Some(rows) => rows.min(self.set.batch_rows),
-                    None if ahead >= self.set.batches_max => break,
-                    None => self.set.batch_rows,
-                };
-                let Some(batch) = self.next_batch(group, limit) else {
+                if ahead >= self.set.batches_max {
+                    break;
+                }
+                let Some(batch) = self.next_batch(group) else {
                     break;
                 };
                 todo.push(Action::Publish {
@@ -40,22 +36,39 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    /// Suspects that did not come back (somebody deleted them) keep nothing slow for ever.
-    fn forget_suspects(&mut self) {
-        let all_read = matches!(self.cursor, super::Cursor::At(_))
-            && self
-                .slots_in(&[Phase::Gained, Phase::Fencing, Phase::Clean, Phase::Scanning])
-                .is_empty();
-        let idle = self.in_flight.is_empty() && self.pending.iter().all(|q| q.is_empty());
-        if self.careful.is_some() && all_read && idle {
-            self.suspects.clear();
-            self.careful = None;
+    /// A generation of single requests ends when nothing is under suspicion any more. Suspects
+    /// that did not come back (somebody deleted them) keep nothing slow for ever.
+    pub(super) fn drive_packing(&mut self, todo: &mut Vec<Action<P>>) {
+        if self.producer != Producer::Open || self.packing != Packing::Single {
+            return;
         }
+        if !self.suspects.is_empty() {
+            let all_read = matches!(self.cursor, super::Cursor::At(_))
+                && self
+                    .slots_in(&[Phase::Gained, Phase::Fencing, Phase::Clean, Phase::Scanning])
+                    .is_empty();
+            let idle = self.in_flight.is_empty() && self.pending.iter().all(|q| q.is_empty());
+            if !all_read || !idle {
+                return;
+            }
+            self.suspects.clear();
+            self.explained = true;
+        }
+        if !self.explained {
+            // Each row alone was taken: it was their request that is too large.
+            self.halvings = (self.halvings + 1).min(HALVINGS_MAX);
+        }
+        self.at_once = true;
+        self.close(FLUSH_MAX, todo);
     }
 
-    fn next_batch(&mut self, group: usize, limit: usize) -> Option<Arc<Batch>> {
+    fn next_batch(&mut self, group: usize) -> Option<Arc<Batch>> {
         let mut rows = Vec::new();
-        while rows.len() < limit {
+        let mut suspects = match self.packing {
+            Packing::Single => self.suspects_left(),
+            Packing::Full { .. } => usize::MAX,
+        };
+        while rows.len() < self.set.batch_rows && suspects > 0 {
             let Some(row) = self.pending[group].pop_front() else {
                 break;
             };
@@ -64,6 +77,7 @@ impl<P: Clone> Core<P> {
                 .held(row.slot)
                 .is_some_and(|held| held.phase != Phase::Draining);
             if ours && self.may_go(&row) {
+                suspects -= usize::from(self.suspects.contains_key(&row.seq));
                 rows.push(row);
             }
         }
@@ -95,6 +109,13 @@ impl<P: Clone> Core<P> {
         }
         self.in_flight.insert(batch.id, Arc::clone(&batch));
         Some(batch)
+    }
+
+    /// Suspects that are not in flight. Single requests are slow, so none goes after the last.
+    fn suspects_left(&self) -> usize {
+        let in_flight = self.in_flight.values().flat_map(|batch| &batch.rows);
+        let asked = in_flight.filter(|row| self.suspects.contains_key(&row.seq));
+        self.suspects.len().saturating_sub(asked.count())
     }
 
     /// What the marker of the group's next transaction lists besides its own rows.
@@ -144,14 +165,13 @@ impl<P: Clone> Core<P> {
                             self.pause(topic, PROBE_MIN, now);
                         }
                         Fate::Refused { reason, certain } => {
-                            let alone = self.careful.is_some() && batch.rows.len() == 1;
-                            self.refused(row, reason, certain || alone, now);
+                            self.at_once = true;
+                            self.refused(row, reason, certain, now);
                         }
                     }
                 }
             }
         }
-        self.careful_after(&batch);
     }
 
     fn acked(&mut self, row: &Row) {
@@ -170,22 +190,6 @@ impl<P: Clone> Core<P> {
         });
     }
 
-    /// Halves the chunk while it is refused, doubles it while it passes.
-    fn careful_after(&mut self, batch: &Batch) {
-        let Some(rows) = self.careful else { return };
-        let refused = batch
-            .rows
-            .iter()
-            .any(|row| self.suspects.contains_key(&row.seq));
-        self.careful = if self.suspects.is_empty() {
-            None
-        } else if refused {
-            Some((batch.rows.len() / 2).max(1))
-        } else {
-            Some((rows * 2).min(self.set.batch_rows))
-        };
-    }
-
     fn refused(&mut self, row: &Row, reason: String, certain: bool, now: Moment) {
         let policy = self.set.poison.of(&row.topic);
         if policy == Poison::Halt || self.blocked_count >= BLOCKED_KEYS_MAX {
@@ -196,9 +200,11 @@ impl<P: Clone> Core<P> {
         }
         if !certain {
             self.unbusy(row.slot);
+            self.explained &= !self.suspects.is_empty();
             self.suspects.insert(row.seq, row.slot);
             return;
         }
+        self.explained = true;
         self.suspects.remove(&row.seq);
         let Some(held) = self.held(row.slot) else {
             self.unbusy(row.slot);

@@ -90,6 +90,7 @@ needed!(
     the_trust_must_end_before_the_lease: TrustDeadline,
     a_slot_must_drain_before_it_is_given_back: DrainBeforeRelease,
     a_failed_producer_must_be_closed: CloseAfterFailure,
+    a_refused_request_must_be_sent_row_by_row: SingleSuspects,
     a_key_with_a_dead_row_must_be_blocked: BlockKey,
     a_topic_that_is_away_must_be_paused: PauseTopic,
 );

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::database::number;
-use crate::relay::core::Batch;
+use crate::relay::core::{Batch, Packing};
 use crate::relay::row::Row;
 
 #[derive(Debug, Default)]
@@ -16,9 +16,17 @@ pub(super) struct Broker {
     pub(super) away: bool,
     /// Rows that are refused for themselves.
     pub(super) poison: HashSet<i64>,
+    /// It refuses requests of more than two rows.
+    pub(super) narrow: bool,
 }
 
 impl Broker {
+    /// A request is refused for one of its rows, or for its size.
+    pub(super) fn refuses(&self, rows: &[Row], packing: Packing) -> bool {
+        let poisoned = rows.iter().any(|row| self.poison.contains(&row.seq));
+        poisoned || (self.narrow && rows.len() > 2 && packing == Packing::Full { halvings: 0 })
+    }
+
     /// Appends a record; Err tells which law it breaks.
     pub(super) fn append(&mut self, row: &Row) -> Result<(), String> {
         if !self.log.insert(row.seq) {
@@ -40,6 +48,7 @@ pub(super) struct Producer {
     pub(super) generation: u64,
     pub(super) queue: VecDeque<Arc<Batch>>,
     pub(super) failed: bool,
+    pub(super) packing: Packing,
     /// It found the topic missing; a probe has to find it again.
     pub(super) knows_away: bool,
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::broker::{Broker, Producer};
 use super::database::{Database, Snapshot};
 use super::random::Random;
-use crate::relay::core::{Action, Core, Event, Fate, Guard, Outcome, Settings};
+use crate::relay::core::{Action, Core, Event, Fate, Guard, Outcome, Packing, Settings};
 use crate::relay::poison::PoisonRules;
+use crate::relay::row::Row;
 use crate::store::{Burial, Read};
 
 const KEYS: usize = 7;
@@ -116,6 +117,7 @@ impl World {
             broken: None,
             tell_all: false,
         };
+        world.broker.narrow = faults == Faults::All && world.random.chance(300);
         for relay in 0..RELAYS {
             world.relays.push(relay_at(0, 1, removed));
             let at = world.random.within(0, 1_500);
@@ -268,9 +270,13 @@ impl World {
                 generation,
                 flush: !flush.is_zero(),
             },
-            Action::OpenProducer { generation } => {
+            Action::OpenProducer {
+                generation,
+                packing,
+            } => {
                 self.relays[relay].producer = Some(Producer {
                     generation,
+                    packing,
                     queue: VecDeque::new(),
                     failed: false,
                     knows_away: false,
@@ -455,7 +461,7 @@ impl World {
         }
     }
 
-    fn append(&mut self, row: &crate::relay::row::Row) {
+    fn append(&mut self, row: &Row) {
         if self.tell_all {
             println!("{} ms: record {} of key {}", self.now, row.seq, row.key);
         }
@@ -492,10 +498,6 @@ impl World {
             return;
         };
         let generation = producer.generation;
-        let poisoned = batch
-            .rows
-            .iter()
-            .any(|row| self.broker.poison.contains(&row.seq));
         let outcome = if breaks {
             producer.failed = true;
             let landed = self.random.within(0, batch.rows.len() as u64) as usize;
@@ -507,7 +509,10 @@ impl World {
                 self.append(row);
             }
             Outcome::Mixed(vec![Fate::Unknown; batch.rows.len()])
-        } else if poisoned {
+        } else if producer.packing == Packing::Single {
+            let fates = self.send_singly(&batch.rows, &mut producer);
+            outcome_of(fates)
+        } else if self.broker.refuses(&batch.rows, producer.packing) {
             // The whole batch is refused for one row of it.
             producer.failed = true;
             let fate = Fate::Refused {
@@ -528,11 +533,7 @@ impl World {
                     fates.push(Fate::Acked);
                 }
             }
-            if fates.iter().all(|fate| *fate == Fate::Acked) {
-                Outcome::Acked
-            } else {
-                Outcome::Mixed(fates)
-            }
+            outcome_of(fates)
         };
         let failed = producer.failed;
         // Without the law a producer goes on past its failure.
@@ -553,27 +554,58 @@ impl World {
         }
     }
 
+    /// Each row is a request: those before the refused one are settled, those after it may have
+    /// been on the wire, but for its partition's.
+    fn send_singly(&mut self, rows: &[Row], producer: &mut Producer) -> Vec<Fate> {
+        let mut fates = Vec::new();
+        let mut refused: Option<(&str, u64)> = None;
+        for row in rows {
+            let away = &*row.topic == "away" && (self.broker.away || producer.knows_away);
+            let poison = self.broker.poison.contains(&row.seq);
+            fates.push(if let Some((key, on_wire)) = &mut refused {
+                if *on_wire > 0 && row.key != *key && !away && !poison {
+                    self.append(row);
+                }
+                *on_wire = on_wire.saturating_sub(1);
+                Fate::Unknown
+            } else if away {
+                producer.knows_away = true;
+                Fate::TopicAway {
+                    reason: "unknown".to_owned(),
+                }
+            } else if poison {
+                refused = Some((&row.key, self.random.within(0, 3)));
+                producer.failed = true;
+                Fate::Refused {
+                    reason: "too large".to_owned(),
+                    certain: true,
+                }
+            } else {
+                self.append(row);
+                Fate::Acked
+            });
+        }
+        fates
+    }
+
     fn close(&mut self, relay: usize, generation: u64, flush: bool) {
         let Some(mut producer) = self.relays[relay].producer.take() else {
             self.report(relay, Event::Closed { generation });
             return;
         };
-        let drains =
-            flush && !producer.failed && !self.broker.away && self.broker.poison.is_empty();
+        let mut drains = flush && !producer.failed && !self.broker.away;
         let mut on_wire = !producer.failed && self.random.chance(500) && !self.broker.away;
         for batch in std::mem::take(&mut producer.queue) {
-            let poisoned = batch
-                .rows
-                .iter()
-                .any(|row| self.broker.poison.contains(&row.seq));
-            let lands = (drains || on_wire) && !poisoned && !producer.knows_away;
+            let refused = self.broker.refuses(&batch.rows, producer.packing);
+            let lands = (drains || on_wire) && !refused && !producer.knows_away;
             if lands {
                 for row in &batch.rows {
                     self.append(row);
                 }
             }
             on_wire = false;
-            let outcome = if drains && lands {
+            drains &= lands;
+            let outcome = if drains {
                 Outcome::Acked
             } else {
                 Outcome::Mixed(vec![Fate::Unknown; batch.rows.len()])
@@ -665,10 +697,19 @@ impl World {
 
     fn heal(&mut self) {
         self.broker.away = false;
-        self.broker.poison.clear();
-        for dead in self.database.dead.values_mut() {
+        // What is refused has to be found; only then does somebody mend it.
+        for (seq, dead) in &mut self.database.dead {
+            self.broker.poison.remove(seq);
             dead.replay = true;
         }
+    }
+}
+
+fn outcome_of(fates: Vec<Fate>) -> Outcome {
+    if fates.iter().all(|fate| *fate == Fate::Acked) {
+        Outcome::Acked
+    } else {
+        Outcome::Mixed(fates)
     }
 }
 
