@@ -10,8 +10,13 @@ usage: cargo xtask <command>
       --require LIST         fail unless these can be had: postgres, kafka, or both by a comma
       --kafka-nodes N        1 (the default) or 3 Kafka nodes
       -p, --package NAME     only the tests of this package; may be repeated
-  ci                         every check: formatting, clippy, docs, licences, loom, all tests
+  ci                         every check: formatting, clippy, docs, licences, loom, zeep, all tests
   loom                       only the models of the breaker's core, under every schedule
+  zeep                       Python's zeep speaks to the CMS, strictly, from its WSDL
+  npm-soap                   npm's `soap` speaks to the CMS, and our client to npm's
+  tls                        our clients speak to the partners behind OpenSSL
+  fuzz [TARGET…]             frames, soap, problem: 15 minutes each; multiplexer: an hour; or
+      --minutes N            this long each
   up [--kafka-nodes N]       start Postgres and Kafka, keep them, print where they are as exports:
                              eval \"$(cargo xtask up)\"
   down                       stop what `up` started

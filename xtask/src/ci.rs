@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::args::Options;
-use crate::{Result, cargo, scratch, test, workspace};
+use crate::{Result, cargo, interop, scratch, test, workspace};
 
 /// What users take one by one.
 const CRATES: [&str; 4] = [
@@ -50,6 +50,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     )?;
     step("licences, bans, sources", &mut deny()?)?;
     loom()?;
+    // All that the tests will need, so that the partners are built no second time.
+    step("tests, built", test::all().arg("--no-run"))?;
+    interop::zeep(&interop::Programs::built()?)?;
     println!("\n== tests");
     test::run(&Options {
         require_postgres: true,
@@ -78,7 +81,7 @@ pub(crate) fn loom() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn step(name: &str, command: &mut Command) -> Result<()> {
+pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
     println!("\n== {name}");
     let started = Instant::now();
     let status = command

@@ -18,6 +18,8 @@
 //! | `test` | `cargo xtask test` |
 //! | `ignored` | which tests are left out for want of a service |
 //! | `ci` | `cargo xtask ci`: every check of the project |
+//! | `interop` | foreign SOAP and TLS stacks that speak to ours |
+//! | `fuzz` | `cargo xtask fuzz` |
 //! | `keep` | `cargo xtask up` and `down` |
 //!
 //! Everything here is std: it is built before the first test can run.
@@ -28,7 +30,9 @@
 
 mod args;
 mod ci;
+mod fuzz;
 mod ignored;
+mod interop;
 mod janitor;
 mod keep;
 mod services;
@@ -48,6 +52,10 @@ fn main() -> ExitCode {
             "test" => args::Options::parse(rest).and_then(|options| test::run(&options)),
             "ci" => ci::run(),
             "loom" => ci::loom(),
+            "zeep" => interop::Programs::build().and_then(|programs| interop::zeep(&programs)),
+            "npm-soap" => interop::npm_soap(),
+            "tls" => interop::tls(),
+            "fuzz" => fuzz::Options::parse(rest).and_then(|options| fuzz::run(&options)),
             "up" => args::Options::parse(rest).and_then(|options| keep::up(&options)),
             "down" => keep::down(),
             _ => Err(format!(

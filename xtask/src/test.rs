@@ -15,16 +15,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let services = Services::provide(options, &mut janitor)?;
     let left_out = LeftOut::without(services.postgres.is_err(), services.kafka.is_err())?;
 
-    let mut tests = cargo();
-    // All features: some tests are there only with one, such as the laws of a store.
-    tests.args(["test", "--no-fail-fast", "--all-features"]);
-    if options.packages.is_empty() {
-        tests.args(["--workspace", "--exclude", "benches"]);
-    }
-    for package in &options.packages {
-        tests.args(["--package", package]);
-    }
+    let mut tests = match options.packages[..] {
+        [] => all(),
+        _ => chosen(&options.packages),
+    };
     tests
+        .arg("--no-fail-fast")
         .arg("--")
         .args(left_out.arguments())
         .args(&options.test_args);
@@ -39,6 +35,29 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let (passed, summary) = watch(tests, &mut janitor)?;
     report(&services, &left_out, &summary);
     Ok(passed)
+}
+
+/// Every test of the workspace.
+pub(crate) fn all() -> Command {
+    let mut tests = cargo();
+    // All features: some tests are there only with one, such as the laws of a store.
+    tests.args([
+        "test",
+        "--all-features",
+        "--workspace",
+        "--exclude",
+        "benches",
+    ]);
+    tests
+}
+
+fn chosen(packages: &[String]) -> Command {
+    let mut tests = cargo();
+    tests.args(["test", "--all-features"]);
+    for package in packages {
+        tests.args(["--package", package]);
+    }
+    tests
 }
 
 /// Which tests ran on what, then cargo's own lines about them once more: a workspace has many

@@ -4,6 +4,7 @@
 mod cms;
 mod control;
 mod http;
+mod interop;
 mod judge;
 mod line;
 mod load;
