@@ -16,3 +16,5 @@ mod rest;
 mod service;
 #[cfg(feature = "soap")]
 mod soap;
+#[cfg(all(feature = "tls", feature = "framed", feature = "http"))]
+mod tls;

@@ -7,5 +7,7 @@ mod hostile;
 mod payload;
 mod reconnect;
 mod server;
-mod sockets;
-mod support;
+pub(crate) mod sockets;
+pub(crate) mod support;
+#[cfg(all(feature = "tls", feature = "http"))]
+mod tls;

@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::server::Obeys;
 use super::support::{Echo, told, within, word};
 
-async fn server(options: ServerOptions) -> (u16, oneshot::Sender<()>, JoinHandle<()>) {
+pub(crate) async fn server(options: ServerOptions) -> (u16, oneshot::Sender<()>, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (shutdown, down) = oneshot::channel::<()>();

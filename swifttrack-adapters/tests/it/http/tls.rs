@@ -1,51 +1,13 @@
 //! TLS: whom a client trusts, and that a handshake is not yet a request.
-//!
-//! The certificates beside this file are good for a hundred years; the
-//! authority's key was thrown away.
 
-use std::sync::Arc;
-
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use swifttrack_adapters::{Class, Tls};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::tls::{self, AUTHORITY};
 
-const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
-
-/// Stands in front of a partner, as a proxy that ends TLS. It ends when dropped.
 async fn secured(server: &ScriptedHttp) -> (String, JoinSet<()>) {
-    let chain = vec![CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server-key.pem")).unwrap();
-    let config =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let inner = server.url().trim_start_matches("http://").to_owned();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((socket, _)) = listener.accept().await {
-            let (acceptor, inner) = (acceptor.clone(), inner.clone());
-            connections.spawn(async move {
-                let Ok(mut outer) = acceptor.accept(socket).await else {
-                    return;
-                };
-                let mut inner = TcpStream::connect(inner).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
-            });
-        }
-    });
+    let (port, tasks) = tls::proxy(server.url().trim_start_matches("http://")).await;
     (format!("https://localhost:{port}"), tasks)
 }
 
