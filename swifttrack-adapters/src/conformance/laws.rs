@@ -272,6 +272,24 @@ pub async fn a_cancel_comes_first<R: Rig>(rig: &R) {
     assert!(matches!(found, Lookup::Never), "of what cannot happen");
 }
 
+/// What was on its way while it was cancelled cannot happen any more either.
+pub async fn a_call_that_comes_late_is_refused<R: Rig>(rig: &R) {
+    rig.misbehave(Misbehaviour::Late).await;
+    let (request, forward_cx) = (rig.request(1), forward(1));
+    let (subject, back_cx) = (rig.subject(1), back(1));
+    let (late, cancelled) = tokio::join!(
+        rig.adapter().call(&request, &forward_cx),
+        rig.adapter().cancel(&subject, &back_cx),
+    );
+    expect(cancelled, "a cancel of what is still on its way");
+    let error = failure(late, "a call that came after its cancel");
+    assert!(error.is_rejected(), "{error:?}");
+    assert_eq!(rig.live(1).await, 0, "effects after a cancel");
+    let found = rig.adapter().query(&rig.subject(1), &forward(1)).await;
+    let found = expect(found, "a query");
+    assert!(matches!(found, Lookup::Never), "of what cannot happen");
+}
+
 /// A partner in good health answers a probe.
 pub async fn a_probe_is_answered<R: Rig>(rig: &R) {
     expect(rig.adapter().probe(&forward(1)).await, "a probe");
@@ -298,6 +316,7 @@ macro_rules! adapter_conformance {
             a_query_changes_nothing
             what_is_cancelled_is_gone
             a_cancel_comes_first
+            a_call_that_comes_late_is_refused
             a_probe_is_answered
         }
     };

@@ -22,6 +22,8 @@ pub enum Misbehaviour {
     HalfReply,
     /// Does it, and answers twice.
     DuplicateReply,
+    /// Takes it in only after a while, as over a slow network: what comes meanwhile comes first.
+    Late,
 }
 
 /// An adapter, and a partner for it that does as it is told.

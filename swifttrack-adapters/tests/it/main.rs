@@ -3,6 +3,7 @@
 // Helpers of tests are tests too, which clippy.toml cannot know.
 #![allow(clippy::unwrap_used)]
 
+mod conformance;
 #[cfg(all(feature = "rest", feature = "soap"))]
 mod corpus;
 #[cfg(feature = "framed")]

@@ -40,6 +40,10 @@ impl Stand {
             Misbehaviour::Garbage => "garbage",
             Misbehaviour::HalfReply => "half_reply",
             Misbehaviour::DuplicateReply => "duplicate_reply",
+            Misbehaviour::Late => {
+                let rule = json!({"op": self.op, "mode": "latency", "ms": 400, "count": 1});
+                return self.fault(&rule).await;
+            }
             other => panic!("the stand-ins do not know {other:?}"),
         };
         self.fault(&json!({"op": self.op, "mode": mode, "count": 1}))
