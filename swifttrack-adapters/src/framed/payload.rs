@@ -132,6 +132,11 @@ impl Writer {
         items.iter().try_for_each(|item| each(self, item))
     }
 
+    /// Bytes as they are, without a length.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.0.put_slice(bytes);
+    }
+
     /// What was written.
     #[must_use]
     pub fn finish(self) -> Bytes {
@@ -235,6 +240,13 @@ impl<'a> Reader<'a> {
             items.push(each(self)?);
         }
         Ok(items)
+    }
+
+    /// All that is left, for a last field without a length.
+    pub const fn rest(&mut self) -> &'a [u8] {
+        let rest = self.0;
+        self.0 = &[];
+        rest
     }
 
     /// Ends the reading.

@@ -1,5 +1,8 @@
 //! What was recorded is played back, and no secret is kept.
 
+#[cfg(feature = "framed")]
+mod frames;
+
 use std::sync::Arc;
 
 use swifttrack_adapters::conformance::{Act, ScriptedHttp};
