@@ -41,6 +41,49 @@ impl Class {
 /// What was refused on our own side (a full window, a spent deadline) is marked
 /// [`is_local`](Self::is_local) and says nothing about the partner's health:
 /// a circuit must not count it.
+///
+/// # In the words of a saga and of a circuit
+///
+/// Neither crate knows the other, so the two mappings stand in the application.
+/// There is nothing to decide in them:
+///
+/// ```
+/// use swifttrack_adapters::{Class, Error};
+/// # struct StepError;
+/// # impl StepError {
+/// #     fn rejected(_: String, _: String) -> Self { Self }
+/// #     fn retry(_: String, _: String) -> Self { Self }
+/// #     fn unknown(_: String, _: String) -> Self { Self }
+/// #     fn after(self, _: std::time::Duration) -> Self { self }
+/// # }
+/// # enum Outcome { Success, Ignore, Failure }
+///
+/// /// For the `run` of a `swifttrack_saga::Step`.
+/// fn step_error(error: &Error) -> StepError {
+///     let code = error.code().unwrap_or("ADAPTER").to_owned();
+///     let said = error.to_string();
+///     let step = match error.class() {
+///         Class::Rejected => StepError::rejected(code, said),
+///         Class::NotApplied => StepError::retry(code, said),
+///         Class::Unknown | Class::Protocol => StepError::unknown(code, said),
+///     };
+///     match error.retry_after() {
+///         Some(pause) => step.after(pause),
+///         None => step,
+///     }
+/// }
+///
+/// /// As the classifier of a `swifttrack_breaker::BreakerLayer`.
+/// fn outcome<T>(result: Result<&T, &Error>) -> Outcome {
+///     match result {
+///         Err(error) if error.counts_against_partner() => Outcome::Failure,
+///         Err(error) if error.is_local() => Outcome::Ignore,
+///         // A refusal for a reason of business comes from a partner in good health.
+///         Ok(_) | Err(_) => Outcome::Success,
+///     }
+/// }
+/// # let _ = (step_error(&Error::local("")), outcome(Ok(&())));
+/// ```
 pub struct Error {
     class: Class,
     local: bool,
