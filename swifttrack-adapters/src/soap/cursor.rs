@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use quick_xml::events::attributes::Attributes;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{PrefixDeclaration, QName, ResolveResult};
 use quick_xml::reader::NsReader;
@@ -108,7 +109,7 @@ impl<'i> Cursor<'i> {
         namespace: Option<&str>,
         local: &str,
     ) -> Result<Option<String>, Invalid> {
-        for attribute in start.attributes() {
+        for attribute in raw(start) {
             let attribute = attribute.map_err(malformed)?;
             let (resolved, name) = self.reader.resolver().resolve_attribute(attribute.key);
             let found = match resolved {
@@ -117,7 +118,7 @@ impl<'i> Cursor<'i> {
             };
             if name.as_ref() == local.as_bytes() && found == namespace.map(str::as_bytes) {
                 let value = std::str::from_utf8(&attribute.value).map_err(malformed)?;
-                return unescape(value).map(Some);
+                return Ok(Some(unescape(value)?.into_owned()));
             }
         }
         Ok(None)
@@ -130,10 +131,7 @@ impl<'i> Cursor<'i> {
         start: &BytesStart<'_>,
         allowed: impl Fn(Option<&[u8]>) -> bool,
     ) -> Result<Option<String>, Invalid> {
-        if start.attributes_raw().is_empty() {
-            return Ok(None);
-        }
-        for attribute in start.attributes() {
+        for attribute in raw(start) {
             let key = attribute.map_err(malformed)?.key;
             if key.as_namespace_binding().is_some() {
                 continue;
@@ -217,36 +215,48 @@ impl<'i> Cursor<'i> {
         {
             return Err(unbound(&prefix));
         }
-        if start.attributes_raw().is_empty() {
-            return Ok(());
-        }
-        let mut attributes = 0;
-        for attribute in start.attributes() {
+        for (count, attribute) in raw(start).enumerate() {
             let attribute = attribute.map_err(malformed)?;
-            attributes += 1;
-            if attributes > self.limits.attributes_max {
+            if count == self.limits.attributes_max {
                 return Err(Invalid::limit("attributes_max", self.limits.attributes_max));
+            }
+            let key = attribute.key;
+            // The limit keeps these few.
+            let mut before = raw(start).take(count).flatten();
+            if before.any(|before| self.are_one(before.key, key)) {
+                let name = lossy(key.as_ref());
+                return Err(malformed(format_args!("the attribute {name} comes twice")));
             }
             let value = std::str::from_utf8(&attribute.value).map_err(malformed)?;
             if value.contains('<') {
                 return Err(Invalid::new("an attribute holds \"<\""));
             }
             let value = unescape(value)?;
-            match attribute.key.as_namespace_binding() {
+            match key.as_namespace_binding() {
                 Some(PrefixDeclaration::Named(_)) if value.is_empty() => {
                     return Err(Invalid::new("a prefix is bound to no namespace"));
                 }
                 Some(_) => {}
                 None => {
-                    if let (ResolveResult::Unknown(prefix), _) =
-                        resolver.resolve_attribute(attribute.key)
-                    {
+                    if let (ResolveResult::Unknown(prefix), _) = resolver.resolve_attribute(key) {
                         return Err(unbound(&prefix));
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether two attributes of the tag read last have the same name, however it is written.
+    fn are_one(&self, a: QName<'_>, b: QName<'_>) -> bool {
+        let resolver = self.reader.resolver();
+        let local = a.local_name() == b.local_name();
+        a == b
+            || local
+                && matches!(
+                    (resolver.resolve_attribute(a).0, resolver.resolve_attribute(b).0),
+                    (ResolveResult::Bound(a), ResolveResult::Bound(b)) if a == b
+                )
     }
 
     /// Reads the XML declaration, if there is one.
@@ -270,6 +280,14 @@ impl<'i> Cursor<'i> {
             _ => Ok(()),
         }
     }
+}
+
+/// The attributes of a tag. Whether one comes twice is looked at once, when the tag is
+/// [`opened`](Cursor::opened), and by their names' meaning.
+fn raw<'s>(start: &'s BytesStart<'_>) -> Attributes<'s> {
+    let mut attributes = start.attributes();
+    attributes.with_checks(false);
+    attributes
 }
 
 /// XML's own white space.
@@ -340,7 +358,10 @@ fn resolve(name: &str) -> Result<char, Invalid> {
 }
 
 /// Resolves the references of an attribute's value.
-fn unescape(value: &str) -> Result<String, Invalid> {
+fn unescape(value: &str) -> Result<Cow<'_, str>, Invalid> {
+    if !value.contains('&') {
+        return Ok(Cow::Borrowed(value));
+    }
     let mut out = String::with_capacity(value.len());
     let mut rest = value;
     while let Some((before, after)) = rest.split_once('&') {
@@ -352,7 +373,7 @@ fn unescape(value: &str) -> Result<String, Invalid> {
         rest = after;
     }
     out.push_str(rest);
-    Ok(out)
+    Ok(Cow::Owned(out))
 }
 
 fn unbound(prefix: &[u8]) -> Invalid {

@@ -367,7 +367,7 @@ impl<'c, 'i> Element<'c, 'i> {
 
     /// The namespace that `prefix:local` in this element's text refers to.
     ///
-    /// To be asked before the content is read to its end.
+    /// To be asked before anything is read that follows the element: its own declarations go then.
     pub(super) fn resolves_to(&self, qname: &str, namespace: &str) -> bool {
         self.cursor
             .namespace_of(quick_xml::name::QName(qname.as_bytes()))

@@ -195,7 +195,17 @@ fn what_is_not_well_formed() {
         ("</t:Parcel>", "", "not well-formed"),
         ("<t:Id>", "<u:Id>", "the prefix u is not declared"),
         ("<t:Id>", "<t:Id u:a='1'>", "the prefix u is not declared"),
-        ("<t:Id>", "<t:Id t:a='1' t:a='2'>", "not well-formed"),
+        ("<t:Id>", "<t:Id t:a='1' t:a='2'>", "t:a comes twice"),
+        (
+            "<t:Id>",
+            "<t:Id xmlns:v='urn:v' xmlns:w='urn:v' v:a='1' w:a='2'>",
+            "w:a comes twice",
+        ),
+        (
+            "<t:Id>",
+            "<t:Id xmlns:v='urn:v' xmlns:v='urn:w'>",
+            "not well-formed",
+        ),
         ("<t:Id>", "<t:Id a=1>", "not well-formed"),
         ("<t:Id>", "<t:Id xmlns:q=''>", "bound to no namespace"),
         ("P-1", "<!-- -- -->", "not well-formed"),
