@@ -32,8 +32,13 @@ impl Options {
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             if argument == "--minutes" {
+                // None would be for ever.
                 let minutes = rest.next().and_then(|value| value.parse().ok());
-                options.minutes = Some(minutes.ok_or("--minutes is a whole number")?);
+                options.minutes = Some(
+                    minutes
+                        .filter(|minutes| *minutes > 0)
+                        .ok_or("--minutes is a whole number above 0")?,
+                );
             } else if TARGETS.iter().any(|(name, _)| name == argument) {
                 options.targets.push(argument.clone());
             } else {
@@ -126,5 +131,6 @@ mod tests {
     fn what_is_not_understood_is_named() {
         assert!(parse("sop").is_err_and(|sentence| sentence.contains("sop is no target")));
         assert!(parse("--minutes x").is_err());
+        assert!(parse("--minutes 0").is_err());
     }
 }
