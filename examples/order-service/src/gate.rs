@@ -1,11 +1,12 @@
-//! What stands before a partner: its circuit, and a bulkhead of its own.
+//! What stands before a partner: its circuit.
 //!
 //! ```text
-//!   step ─▶ circuit ─▶ bulkhead ─▶ adapter (ends by the attempt's deadline)
+//!   engine (at most CALLS_MAX attempts) ─▶ circuit ─▶ adapter (ends by the attempt's deadline)
 //! ```
 //!
-//! The circuit comes first, so that an open one costs nothing; the bulkhead comes
-//! after it, and a full one counts as nothing, since it says nothing about the partner.
+//! The bulkhead is the engine's, which lets so many attempts of a step run at a time: who waits
+//! for a place there spends no part of its deadline, and meets the circuit as it is when its
+//! turn has come, not as it was.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,24 +14,21 @@ use std::time::Duration;
 
 use swifttrack_adapters::Error;
 use swifttrack_breaker::{BreakerHandle, Outcome};
-use tokio::sync::Semaphore;
 
 use crate::estimate::Estimate;
 use crate::step::Step;
 
 /// How many calls to one partner run at once; more of them wait their turn.
-const CALLS_MAX: usize = 64;
-/// When a refusal does not say when to come back (an operator holds the circuit open), or
-/// every place is taken.
+pub const CALLS_MAX: usize = 64;
+/// When a refusal does not say when to come back: an operator holds the circuit open.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A partner behind its circuit and its bulkhead.
+/// A partner behind its circuit.
 #[derive(Debug)]
 pub struct Gate<A> {
     step: Step,
     adapter: A,
     circuit: BreakerHandle,
-    places: Semaphore,
     estimate: Arc<Estimate>,
 }
 
@@ -48,12 +46,16 @@ pub enum Refused {
 
 impl<A> Gate<A> {
     /// Puts a circuit before an adapter.
-    pub fn new(step: Step, adapter: A, circuit: BreakerHandle, estimate: Arc<Estimate>) -> Self {
+    pub const fn new(
+        step: Step,
+        adapter: A,
+        circuit: BreakerHandle,
+        estimate: Arc<Estimate>,
+    ) -> Self {
         Self {
             step,
             adapter,
             circuit,
-            places: Semaphore::new(CALLS_MAX),
             estimate,
         }
     }
@@ -73,7 +75,7 @@ impl<A> Gate<A> {
         self.estimate.observe(self.step, took);
     }
 
-    /// Makes the call, if circuit and bulkhead let it through.
+    /// Makes the call, if the circuit lets it through.
     ///
     /// # Errors
     ///
@@ -81,7 +83,7 @@ impl<A> Gate<A> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the call counts as nothing and its place is free.
+    /// Dropped, the call counts as nothing.
     pub async fn pass<T>(
         &self,
         call: impl Future<Output = Result<T, Error>>,
@@ -92,9 +94,6 @@ impl<A> Gate<A> {
             .map_err(|refused| Refused::Here {
                 retry_after: refused.retry_after().unwrap_or(PAUSE),
             })?;
-        let Ok(_place) = self.places.acquire().await else {
-            return Err(Refused::Here { retry_after: PAUSE });
-        };
         let result = call.await;
         ticket.finish(match &result {
             Ok(_) => Outcome::Success,

@@ -10,10 +10,13 @@ use swifttrack_saga::{
 };
 
 use crate::config;
-use crate::gate::{Gate, Refused};
+use crate::gate::{CALLS_MAX, Gate, Refused};
 use crate::order::NewOrder;
 use crate::partner::{CmsAdapter, Contract, Registration, RosAdapter, Route, Subject, WmsAdapter};
 use crate::step::Step;
+
+#[cfg(test)]
+mod verified;
 
 /// The saga's name in the journal.
 pub const NAME: &str = "order-processing";
@@ -21,15 +24,16 @@ pub const NAME: &str = "order-processing";
 /// What an order that is ready has from its partners.
 pub type Ready = (Contract, Registration, Route);
 
-/// The three partners, each behind its gate.
-#[derive(Clone, Debug)]
-pub struct Partners {
+/// The three partners, each behind its gate. Who they are is a parameter, so that the saga can
+/// be verified against models of them.
+#[derive(Debug)]
+pub struct Partners<C = CmsAdapter, W = WmsAdapter, R = RosAdapter> {
     /// Contracts.
-    pub cms: Arc<Gate<CmsAdapter>>,
+    pub cms: Arc<Gate<C>>,
     /// The warehouse.
-    pub wms: Arc<Gate<WmsAdapter>>,
+    pub wms: Arc<Gate<W>>,
     /// Routes.
-    pub ros: Arc<Gate<RosAdapter>>,
+    pub ros: Arc<Gate<R>>,
 }
 
 /// Writes the saga down.
@@ -40,11 +44,16 @@ pub struct Partners {
 /// # Errors
 ///
 /// None in practice: the definition is fixed.
-pub fn define(
-    partners: &Partners,
+pub fn define<C, W, R>(
+    partners: Partners<C, W, R>,
     retry: config::Retry,
-) -> Result<Saga<NewOrder, Ready>, DefineError> {
-    let Partners { cms, wms, ros } = partners.clone();
+) -> Result<Saga<NewOrder, Ready>, DefineError>
+where
+    C: Adapter<Request = NewOrder, Response = Contract, Subject = Subject>,
+    W: Adapter<Request = NewOrder, Response = Registration, Subject = Subject>,
+    R: Adapter<Request = NewOrder, Response = Route, Subject = Subject>,
+{
+    let Partners { cms, wms, ros } = partners;
     let times = u16::try_from(retry.retries).unwrap_or(u16::MAX);
     let pauses = Retry::exponential(retry.delay)
         .factor(2)
@@ -55,6 +64,7 @@ pub fn define(
             VerifyContract { cms }
                 .retry(pauses)
                 .on(Step::Cms.service())
+                .concurrency(CALLS_MAX)
                 .tombstone(),
             order,
         );
@@ -62,6 +72,7 @@ pub fn define(
             RegisterPackages { wms }
                 .retry(pauses)
                 .on(Step::Wms.service())
+                .concurrency(CALLS_MAX)
                 .tombstone(),
             order,
         );
@@ -69,6 +80,7 @@ pub fn define(
             OptimizeRoute { ros }
                 .retry(pauses)
                 .on(Step::Ros.service())
+                .concurrency(CALLS_MAX)
                 .tombstone(),
             order,
         );
@@ -78,25 +90,28 @@ pub fn define(
 
 /// Verifies the contract and holds credit.
 #[derive(Debug)]
-struct VerifyContract {
-    cms: Arc<Gate<CmsAdapter>>,
+struct VerifyContract<A> {
+    cms: Arc<Gate<A>>,
 }
 
 /// Registers the packages and reserves stock.
 #[derive(Debug)]
-struct RegisterPackages {
-    wms: Arc<Gate<WmsAdapter>>,
+struct RegisterPackages<A> {
+    wms: Arc<Gate<A>>,
 }
 
 /// Optimizes the route and assigns a vehicle.
 #[derive(Debug)]
-struct OptimizeRoute {
-    ros: Arc<Gate<RosAdapter>>,
+struct OptimizeRoute<A> {
+    ros: Arc<Gate<A>>,
 }
 
 macro_rules! partner_step {
     ($step:ident, $partner:ident, $name:expr, $out:ty, $id:ident) => {
-        impl SagaStep for $step {
+        impl<A> SagaStep for $step<A>
+        where
+            A: Adapter<Request = NewOrder, Response = $out, Subject = Subject>,
+        {
             const NAME: &'static str = $name.name();
             type In = NewOrder;
             type Out = $out;
@@ -119,7 +134,10 @@ macro_rules! partner_step {
             }
         }
 
-        impl Compensate for $step {
+        impl<A> Compensate for $step<A>
+        where
+            A: Adapter<Request = NewOrder, Response = $out, Subject = Subject>,
+        {
             async fn undo(
                 &self,
                 attempt: &Attempt,

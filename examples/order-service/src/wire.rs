@@ -6,7 +6,7 @@
 //!                     ▼                                         │
 //!        VerifyContract  RegisterPackages  OptimizeRoute        ▼
 //!              │               │                │             relay ─▶ Kafka
-//!        circuit+bulkhead circuit+bulkhead circuit+bulkhead
+//!        bulkhead+circuit bulkhead+circuit bulkhead+circuit
 //!              │ SOAP          │ framed TCP     │ REST
 //!              ▼               ▼                ▼
 //!             CMS             WMS              ROS
@@ -158,7 +158,7 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     let estimate = Arc::new(Estimate::default());
     let partners = partners_of(&config, &embedded, &circuits, &estimate)?;
     let outbox = Outbox::start(&config, &db).await?;
-    let saga = saga::define(&partners, config.retry)
+    let saga = saga::define(partners, config.retry)
         .map_err(|error| StartError::because("the saga is not well defined", error))?;
     let projection = Projection::new(config.topics.clone(), outbox.waker());
     let engine = store.run(projection, &saga).await?;
@@ -301,7 +301,7 @@ fn circuits_of(config: &Config) -> Circuits {
     Circuits::new(Step::ALL.map(|step| BreakerHandle::new(step.service(), settings)))
 }
 
-/// Each partner's protocol behind its circuit and its bulkhead.
+/// Each partner's protocol behind its circuit.
 fn partners_of(
     config: &Config,
     embedded: &Embedded,
