@@ -4,12 +4,14 @@
 //! environment is a working service on this machine alone.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tracing_subscriber::EnvFilter;
 use url::Url;
 
 /// Everything that can be set from outside.
@@ -41,6 +43,8 @@ pub struct Config {
     pub metrics_bind: Option<SocketAddr>,
     /// `LOG_FORMAT`: `text` or `json`.
     pub log_json: bool,
+    /// `RUST_LOG`: what is logged, as directives of `tracing-subscriber`.
+    pub log_filter: String,
 }
 
 /// Where orders and sagas live.
@@ -137,7 +141,9 @@ impl Config {
     ///
     /// The first variable that cannot be used.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::read(&std::env::vars().collect())
+        // A name that is no text is none of ours.
+        let ours = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
+        Self::read(&std::env::vars_os().filter_map(ours).collect())
     }
 
     /// Reads variables. An empty one counts as unset.
@@ -145,9 +151,9 @@ impl Config {
     /// # Errors
     ///
     /// The first variable that cannot be used.
-    pub fn read(vars: &HashMap<String, String>) -> Result<Self, ConfigError> {
+    pub fn read(vars: &HashMap<String, OsString>) -> Result<Self, ConfigError> {
         let vars = Vars(vars);
-        if let Some(name) = ABSENT.iter().find(|name| vars.get(name).is_some()) {
+        if let Some(name) = vars.first_set(&ABSENT)? {
             return refuse(name, "is set, but this build has no such feature; unset it");
         }
         let bind: IpAddr = vars.parse("BIND", "an IP address")?.unwrap_or(LOOPBACK);
@@ -161,29 +167,24 @@ impl Config {
                 "leaves this machine and there is no authentication; set ALLOW_NO_AUTH=1 if that is meant",
             );
         }
-        let data_dir = PathBuf::from(vars.get("DATA_DIR").unwrap_or("./swifttrack-data"));
-        let topic = |name, default: &str| vars.topic(name, default);
+        let data_dir = PathBuf::from(vars.get("DATA_DIR")?.unwrap_or("./swifttrack-data"));
         Ok(Self {
             listen: SocketAddr::new(bind, port),
             database: vars.database(&data_dir)?,
             data_dir,
             kafka_brokers: vars.brokers()?,
-            topics: Topics {
-                order: topic("ORDER_EVENTS_TOPIC", "order-events")?,
-                retry: topic("RETRY_EVENTS_TOPIC", "retry-events")?,
-                health: topic("HEALTH_EVENTS_TOPIC", "health-events")?,
-            },
+            topics: vars.topics()?,
             cms: Partner {
                 url: vars.url("CMS_URL", &["http", "https"])?,
                 credentials: vars.pair("CMS_USERNAME", "CMS_PASSWORD")?,
             },
             wms: Partner {
                 url: vars.url("WMS_URL", &["tcp", "tls", "http"])?,
-                credentials: vars.get("WMS_TOKEN").map(str::to_owned),
+                credentials: vars.get("WMS_TOKEN")?.map(str::to_owned),
             },
             ros: Partner {
                 url: vars.url("ROS_URL", &["http", "https"])?,
-                credentials: vars.get("ROS_TOKEN").map(str::to_owned),
+                credentials: vars.get("ROS_TOKEN")?.map(str::to_owned),
             },
             circuit: Circuit {
                 threshold: vars.within("CIRCUIT_BREAKER_THRESHOLD", 1, 1_000_000, 3)?,
@@ -195,16 +196,19 @@ impl Config {
             },
             cors_origins: vars.origins()?,
             metrics_bind: vars.parse("METRICS_BIND", "an address such as 127.0.0.1:9100")?,
-            log_json: match vars.get("LOG_FORMAT").unwrap_or("text") {
+            log_json: match vars.get("LOG_FORMAT")?.unwrap_or("text") {
                 "text" => false,
                 "json" => true,
                 _ => return refuse("LOG_FORMAT", "must be text or json"),
             },
+            log_filter: vars.log_filter()?,
         })
     }
 }
 
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+/// Without `RUST_LOG`: ours, and of the libraries what is worth a look.
+const LOG_FILTER: &str = "info,sqlx=warn,librdkafka=error,rdkafka=error";
 /// A day: longer pauses than that are mistakes of the unit.
 const MILLIS_MAX: u32 = 86_400_000;
 
@@ -212,16 +216,30 @@ fn refuse<T>(name: &str, why: &str) -> Result<T, ConfigError> {
     Err(ConfigError(format!("{name} {why}")))
 }
 
-struct Vars<'a>(&'a HashMap<String, String>);
+struct Vars<'a>(&'a HashMap<String, OsString>);
 
 impl<'a> Vars<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
-        let value = self.0.get(name)?.trim();
-        (!value.is_empty()).then_some(value)
+    fn get(&self, name: &str) -> Result<Option<&'a str>, ConfigError> {
+        let Some(value) = self.0.get(name) else {
+            return Ok(None);
+        };
+        match value.to_str().map(str::trim) {
+            Some(value) => Ok((!value.is_empty()).then_some(value)),
+            None => refuse(name, "must be UTF-8"),
+        }
+    }
+
+    fn first_set<'n>(&self, names: &[&'n str]) -> Result<Option<&'n str>, ConfigError> {
+        for name in names {
+            if self.get(name)?.is_some() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     fn parse<T: FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, ConfigError> {
-        match self.get(name).map(str::parse) {
+        match self.get(name)?.map(str::parse) {
             None => Ok(None),
             Some(Ok(value)) => Ok(Some(value)),
             Some(Err(_)) => refuse(name, &format!("must be {what}")),
@@ -244,15 +262,42 @@ impl<'a> Vars<'a> {
     }
 
     fn flag(&self, name: &str) -> Result<bool, ConfigError> {
-        match self.get(name) {
+        match self.get(name)? {
             None | Some("0" | "false") => Ok(false),
             Some("1" | "true") => Ok(true),
             Some(_) => refuse(name, "must be 1 or 0"),
         }
     }
 
+    fn topics(&self) -> Result<Topics, ConfigError> {
+        let topics = Topics {
+            order: self.topic("ORDER_EVENTS_TOPIC", "order-events")?,
+            retry: self.topic("RETRY_EVENTS_TOPIC", "retry-events")?,
+            health: self.topic("HEALTH_EVENTS_TOPIC", "health-events")?,
+        };
+        // Their events have different members, and only those of orders are numbered.
+        if topics.retry == topics.order {
+            return refuse("RETRY_EVENTS_TOPIC", "must not be ORDER_EVENTS_TOPIC");
+        }
+        if [&topics.order, &topics.retry].contains(&&topics.health) {
+            return refuse("HEALTH_EVENTS_TOPIC", "must be a topic of its own");
+        }
+        Ok(topics)
+    }
+
+    fn log_filter(&self) -> Result<String, ConfigError> {
+        let filter = self.get("RUST_LOG")?.unwrap_or(LOG_FILTER);
+        match filter.parse::<EnvFilter>() {
+            Ok(_) => Ok(filter.to_owned()),
+            Err(_) => refuse(
+                "RUST_LOG",
+                "must be a level, or directives such as info,sqlx=warn",
+            ),
+        }
+    }
+
     fn topic(&self, name: &str, default: &str) -> Result<String, ConfigError> {
-        let topic = self.get(name).unwrap_or(default);
+        let topic = self.get(name)?.unwrap_or(default);
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if topic.len() <= 249 && topic.chars().all(allowed) && !matches!(topic, "." | "..") {
             Ok(topic.to_owned())
@@ -273,7 +318,7 @@ impl<'a> Vars<'a> {
     }
 
     fn pair(&self, one: &str, other: &str) -> Result<Option<(String, String)>, ConfigError> {
-        match (self.get(one), self.get(other)) {
+        match (self.get(one)?, self.get(other)?) {
             (Some(a), Some(b)) => Ok(Some((a.to_owned(), b.to_owned()))),
             (None, None) => Ok(None),
             (Some(_), None) => refuse(one, &format!("is set without {other}")),
@@ -290,11 +335,11 @@ impl<'a> Vars<'a> {
             }
         };
         let extra = ["DATABASE_DIRECT_URL", "DATABASE_READ_URL"];
-        match self.get("DATABASE_URL") {
+        match self.get("DATABASE_URL")? {
             Some(url) if url.starts_with("postgres") => {
                 let url = postgres("DATABASE_URL", url)?;
                 let other = |name| {
-                    self.get(name)
+                    self.get(name)?
                         .map_or(Ok(url.clone()), |u| postgres(name, u))
                 };
                 Ok(Database::Postgres {
@@ -304,7 +349,7 @@ impl<'a> Vars<'a> {
                 })
             }
             other => {
-                if let Some(name) = extra.iter().find(|name| self.get(name).is_some()) {
+                if let Some(name) = self.first_set(&extra)? {
                     return refuse(name, "is set, but DATABASE_URL is not a postgresql:// URL");
                 }
                 match other {
@@ -322,7 +367,7 @@ impl<'a> Vars<'a> {
     }
 
     fn brokers(&self) -> Result<Option<String>, ConfigError> {
-        let Some(brokers) = self.get("KAFKA_BROKERS") else {
+        let Some(brokers) = self.get("KAFKA_BROKERS")? else {
             return Ok(None);
         };
         let is_broker = |broker: &str| {
@@ -340,7 +385,7 @@ impl<'a> Vars<'a> {
     }
 
     fn origins(&self) -> Result<Vec<String>, ConfigError> {
-        let Some(origins) = self.get("CORS_ORIGINS") else {
+        let Some(origins) = self.get("CORS_ORIGINS")? else {
             return Ok(Vec::new());
         };
         origins
@@ -365,7 +410,7 @@ mod tests {
     use super::*;
 
     fn read(vars: &[(&str, &str)]) -> Result<Config, String> {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), OsString::from(*value));
         Config::read(&vars.iter().map(own).collect()).map_err(|error| error.to_string())
     }
 
@@ -412,6 +457,15 @@ mod tests {
             (&[("LOG_FORMAT", "xml")], "LOG_FORMAT"),
             (&[("CORS_ORIGINS", "https://a/b")], "CORS_ORIGINS"),
             (&[("ORDER_EVENTS_TOPIC", "a b")], "ORDER_EVENTS_TOPIC"),
+            (
+                &[("RETRY_EVENTS_TOPIC", "order-events")],
+                "RETRY_EVENTS_TOPIC",
+            ),
+            (
+                &[("HEALTH_EVENTS_TOPIC", "retry-events")],
+                "HEALTH_EVENTS_TOPIC",
+            ),
+            (&[("RUST_LOG", "order_service=loud")], "RUST_LOG"),
             (&[("JWT_SECRET", "s")], "JWT_SECRET"),
         ] {
             let error = read(vars).expect_err(name);

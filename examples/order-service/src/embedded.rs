@@ -42,10 +42,11 @@ impl Embedded {
                 Step::Ros => partners::spawn_ros(own).await,
             };
             let running = started.map_err(|error| {
-                StartError::because(
-                    format!("the {} stand-in cannot start", step.prefix()),
-                    error,
-                )
+                // It says its cause itself.
+                let prefix = step.prefix();
+                StartError::new(format!(
+                    "the {prefix} stand-in cannot start ({prefix}_URL would name a partner elsewhere): {error}"
+                ))
             })?;
             embedded.partners[step.index()] = Some(running);
         }

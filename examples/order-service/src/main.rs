@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    log(config.log_json);
+    log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 async fn run(config: Config) -> ExitCode {
     // Before anything is started, so that no signal finds nobody.
-    let asked = match wire::Asked::listen() {
+    let mut asked = match wire::Asked::listen() {
         Ok(asked) => asked,
         Err(error) => return refuse(&error),
     };
@@ -36,8 +36,11 @@ async fn run(config: Config) -> ExitCode {
     };
     println(&service.greeting());
     asked.to_stop().await;
-    service.stop().await;
-    ExitCode::SUCCESS
+    tokio::select! {
+        () = service.stop() => ExitCode::SUCCESS,
+        // Whoever asks twice does not want to wait; what is not done is done after the next start.
+        () = asked.to_stop() => ExitCode::FAILURE,
+    }
 }
 
 /// One sentence on stderr.
@@ -67,13 +70,11 @@ fn println(text: &str) {
     println!("{text}");
 }
 
-fn log(json: bool) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,librdkafka=error,rdkafka=error"));
+fn log(config: &Config) {
     let layer = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(&config.log_filter))
         .with_writer(std::io::stderr);
-    if json {
+    if config.log_json {
         layer.json().init();
     } else {
         layer.init();

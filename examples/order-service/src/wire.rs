@@ -119,7 +119,7 @@ impl Asked {
     }
 
     /// Waits for either.
-    pub async fn to_stop(mut self) {
+    pub async fn to_stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -143,9 +143,9 @@ pub struct Service {
 /// One sentence: a taken port, a database that cannot be reached, a file that another
 /// process holds. Nothing is left running.
 pub async fn start(config: Config) -> Result<Service, StartError> {
-    let (http, listen) = bind(config.listen).await?;
+    let (http, listen) = bind("PORT", config.listen).await?;
     let metrics_listener = match config.metrics_bind {
-        Some(address) => Some(bind(address).await?.0),
+        Some(address) => Some(bind("METRICS_BIND", address).await?.0),
         None => None,
     };
     let metrics = PrometheusBuilder::new()
@@ -201,8 +201,11 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     })
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let what = || format!("cannot listen on {address}");
+async fn bind(
+    variable: &str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let what = || format!("cannot listen on {address}, see {variable}");
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| StartError::because(what(), error))?;
@@ -226,6 +229,15 @@ async fn open(config: &Config) -> Result<(Db, Store), StartError> {
             read_url,
         } => {
             let unreachable = |error| StartError::because("the database cannot be reached", error);
+            for (variable, url) in [
+                ("DATABASE_URL", url),
+                ("DATABASE_DIRECT_URL", direct_url),
+                ("DATABASE_READ_URL", read_url),
+            ] {
+                Db::reach(url).await.map_err(|error| {
+                    StartError::because(format!("{variable} cannot be reached"), error)
+                })?;
+            }
             let db = Db::postgres(url, direct_url, read_url)
                 .await
                 .map_err(unreachable)?;

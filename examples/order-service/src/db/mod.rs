@@ -19,6 +19,8 @@ use sqlx::sqlite::SqlitePool;
 const API_CONNECTIONS_MAX: u32 = 16;
 /// How long a request waits for a connection before it is told that the database is gone.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the first connection may take.
+const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Names the advisory lock under which replicas create their tables one after the other.
 const SCHEMA_LOCK: i64 = 0x5357_4f52_4445_5253;
 
@@ -57,6 +59,20 @@ macro_rules! on {
 pub(crate) use on;
 
 impl Db {
+    /// Sees whether Postgres can be reached: a pool would wait and then say only that it
+    /// waited, while a connection says what is wrong.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub async fn reach(url: &str) -> Result<(), sqlx::Error> {
+        let reached = async { PgConnection::connect(url).await?.close().await };
+        match tokio::time::timeout(REACH_TIMEOUT, reached).await {
+            Ok(reached) => reached,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    }
+
     /// Connects to Postgres.
     ///
     /// # Errors
@@ -67,10 +83,6 @@ impl Db {
         direct_url: &str,
         read_url: &str,
     ) -> Result<Self, sqlx::Error> {
-        // A pool would wait and then say only that it waited; a connection says what is wrong.
-        for url in [url, direct_url, read_url] {
-            PgConnection::connect(url).await?.close().await?;
-        }
         let pool = |connections: u32, url: &str| {
             let options = PgPoolOptions::new()
                 .max_connections(connections)
