@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::event::Draft;
@@ -26,11 +26,12 @@ pub fn recover(app: &App, step: Step) {
     );
 }
 
-/// Tells the world, once: by the replica that was asked.
-pub async fn announce(app: &App, step: Step) {
+/// Tells the world, once: by the replica that was asked, whose view `before` it was.
+pub async fn announce(app: &App, step: Step, before: &Value) {
     let draft = Draft::new(
         "SERVICE_RECOVERED",
-        json!({"reason": "closed by an operator"}),
+        json!({"from": before["circuit"], "reason": "closed by an operator",
+               "consecutiveFailures": before["consecutiveFailures"]}),
     );
     app.outbox.health_event(app, step, &draft).await;
 }

@@ -14,6 +14,8 @@ pub const ADDRESSES_MAX: usize = 50;
 pub const ID_CHARS_MAX: usize = 64;
 /// The most characters of a description or an address.
 pub const TEXT_CHARS_MAX: usize = 500;
+/// What an id, a client id or a SKU must be, in words.
+pub const IDENTIFIER_RULE: &str = "must be 1 to 64 characters of A-Z a-z 0-9 . _ -";
 /// The most pieces of one package line.
 pub const QUANTITY_MAX: u32 = 100_000;
 
@@ -123,6 +125,13 @@ impl NewOrder {
     }
 }
 
+/// Whether this can be the id of an order or of a client, or a SKU.
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=ID_CHARS_MAX).contains(&text.len()) && text.chars().all(allowed)
+}
+
 /// Whether XML 1.0 can carry this character; a partner speaks XML.
 fn is_xml_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..)
@@ -146,13 +155,8 @@ impl Check {
         let pointer = format!("{at}/{name}");
         let detail = match object.get(name) {
             None | Some(Value::Null) => "is required",
-            Some(Value::String(id)) => {
-                let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-                if !id.is_empty() && id.len() <= ID_CHARS_MAX && id.chars().all(allowed) {
-                    return id.clone();
-                }
-                "must be 1 to 64 characters of A-Z a-z 0-9 . _ -"
-            }
+            Some(Value::String(id)) if is_identifier(id) => return id.clone(),
+            Some(Value::String(_)) => IDENTIFIER_RULE,
             Some(_) => "must be a string",
         };
         self.fail(&pointer, detail);
@@ -225,9 +229,16 @@ impl Check {
         let Some(value) = value.filter(|value| !value.is_null()) else {
             return 1;
         };
-        let quantity = value.as_u64().and_then(|n| u32::try_from(n).ok());
+        // JSON has one kind of number, and 2.0 is a whole one.
+        let quantity = value.as_f64().filter(|n| n.fract() == 0.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole and within the bounds"
+        )]
         quantity
-            .filter(|n| (1..=QUANTITY_MAX).contains(n))
+            .filter(|n| (1.0..=f64::from(QUANTITY_MAX)).contains(n))
+            .map(|n| n as u32)
             .unwrap_or_else(|| {
                 self.fail(pointer, "must be a whole number from 1 to 100000");
                 1

@@ -1,6 +1,7 @@
 //! The HTTP face of the service.
 
 mod dashboard;
+mod extract;
 mod health;
 mod orders;
 mod problem;
@@ -70,6 +71,7 @@ pub fn metrics_router(app: Arc<App>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(app)
 }
 

@@ -1,22 +1,22 @@
 //! Reading orders, and cancelling one.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use swifttrack_saga::By;
 use swifttrack_saga::store::Sighting;
 
+use super::extract::{OrderId, Parameters, invalid_query};
 use super::problem::Problem;
 use super::view::{order_body, status_body, visible_status};
 use crate::app::App;
 use crate::db::{Filter, OrderRecord};
 use crate::event::{moment, rfc3339};
-use crate::order::Violation;
+use crate::order::{IDENTIFIER_RULE, Violation, is_identifier};
 use crate::projection::status;
 
 /// A page without `limit`.
@@ -33,7 +33,7 @@ pub(super) async fn find(app: &App, id: &str) -> Result<OrderRecord, Problem> {
 
 pub(super) async fn one(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    OrderId(id): OrderId,
 ) -> Result<Json<Value>, Problem> {
     let record = find(&app, &id).await?;
     let submitted = app.db.submitted(&record).await?;
@@ -42,7 +42,7 @@ pub(super) async fn one(
 
 pub(super) async fn status(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    OrderId(id): OrderId,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let record = find(&app, &id).await?;
@@ -72,7 +72,7 @@ fn matches(headers: &HeaderMap, tag: &str) -> bool {
 
 pub(super) async fn events(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    OrderId(id): OrderId,
 ) -> Result<Response, Problem> {
     find(&app, &id).await?;
     let events = app.db.events(&id, 0, EVENTS_MAX).await?;
@@ -84,9 +84,9 @@ pub(super) async fn events(
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Query(query): Query<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
-    let filter = filter(&query)?;
+    let filter = filter(&parameters)?;
     let page = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let mut orders = app
         .db
@@ -117,7 +117,7 @@ pub(super) async fn list(
     Ok(Json(json!({"orders": orders, "nextCursor": next})))
 }
 
-fn filter(query: &HashMap<String, String>) -> Result<Filter, Problem> {
+fn filter(Parameters(query): &Parameters) -> Result<Filter, Problem> {
     let mut errors = Vec::new();
     let mut fail = |name: &str, detail: &str| {
         errors.push(Violation {
@@ -136,14 +136,17 @@ fn filter(query: &HashMap<String, String>) -> Result<Filter, Problem> {
                 _ => fail(name, "must be a whole number from 1 to 200"),
             },
             "cursor" => match value.split_once('.').map(|(at, id)| (at.parse(), id)) {
-                Some((Ok(at), id)) if !id.is_empty() => filter.before = Some((at, id.to_owned())),
+                Some((Ok(at), id)) if is_identifier(id) => {
+                    filter.before = Some((at, id.to_owned()))
+                }
                 _ => fail(name, "must be a nextCursor of an earlier page"),
             },
             "status" if status::ALL.contains(&value.as_str()) => {
                 filter.status = Some(value.clone());
             }
             "status" => fail(name, &format!("must be one of {}", status::ALL.join(", "))),
-            "clientId" => filter.client_id = Some(value.clone()),
+            "clientId" if is_identifier(value) => filter.client_id = Some(value.clone()),
+            "clientId" => fail(name, IDENTIFIER_RULE),
             "since" => match chrono::DateTime::parse_from_rfc3339(value) {
                 Ok(at) => filter.since_us = Some(at.timestamp_micros()),
                 Err(_) => fail(name, "must be an RFC 3339 time"),
@@ -157,17 +160,13 @@ fn filter(query: &HashMap<String, String>) -> Result<Filter, Problem> {
     if errors.is_empty() {
         Ok(filter)
     } else {
-        errors.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-        Err(
-            Problem::invalid("the query breaks the rules that are listed in errors")
-                .with_errors(errors),
-        )
+        Err(invalid_query(errors))
     }
 }
 
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    OrderId(id): OrderId,
 ) -> Result<Response, Problem> {
     let by = By::new("local", "cancelled through the API");
     let met = app

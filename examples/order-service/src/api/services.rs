@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use chrono::Utc;
 use serde_json::{Map, Value, json};
 
+use super::extract::Segment;
 use super::problem::Problem;
 use crate::app::App;
 use crate::step::Step;
@@ -22,7 +23,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
 /// Tells every replica, and this one at once.
 pub(super) async fn recover(
     State(app): State<Arc<App>>,
-    Path(service): Path<String>,
+    Segment(service): Segment,
 ) -> Result<Json<Value>, Problem> {
     let Some(step) = Step::from_service(&service) else {
         return Err(Problem::not_found("the services are cms, wms and ros"));
@@ -31,8 +32,9 @@ pub(super) async fn recover(
     app.db
         .tell(step.service(), crate::control::RECOVER, now)
         .await?;
+    let before = app.partners.view(step);
     crate::control::recover(&app, step);
-    crate::control::announce(&app, step).await;
+    crate::control::announce(&app, step, &before).await;
     let mut body = app.partners.view(step);
     body["service"] = json!(step.service());
     body["status"] = json!("recovered");

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::extract::OrderId;
 use super::orders::find;
 use super::problem::Problem;
 use super::view::status_body;
@@ -74,7 +75,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<&str> {
 /// One order: its events from the start or after `Last-Event-ID`, and its status whenever it changes.
 pub(super) async fn order(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    OrderId(id): OrderId,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     find(&app, &id).await?;
@@ -157,6 +158,11 @@ pub(super) async fn all(
     tokio::spawn(async move {
         let reset = Event::default().event("reset").data("{}");
         if expired && !client.send(reset).await {
+            return;
+        }
+        // A place without an event, so that a client whose connection ends before the first
+        // event resumes from here.
+        if !client.send(Event::default().id(encode(cursor))).await {
             return;
         }
         if let Err(error) = follow_all(&app, cursor, &client).await {

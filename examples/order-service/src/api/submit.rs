@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
@@ -19,6 +20,8 @@ use crate::step::Step;
 
 /// The largest body.
 pub(super) const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How much of a body that is larger is read all the same.
+const DISCARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A key can be taken by another start between our look and our commit, once.
@@ -170,21 +173,35 @@ pub(super) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Value, 
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+    // Who asks before it sends needs not send.
+    if headers.contains_key(header::EXPECT) && announced.is_some_and(|n| n > BODY_BYTES_MAX) {
         return Err(too_large());
     }
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX))
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, collect(body))
         .await
         .map_err(|_| Problem::timeout("the body did not arrive within 10 seconds"))?
-        .map_err(|error| {
-            let limit = std::error::Error::source(&error)
-                .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-            if limit {
-                too_large()
-            } else {
-                Problem::malformed("the body was cut off")
-            }
-        })?;
+        .map_err(|_| Problem::malformed("the body was cut off"))?
+        .ok_or_else(too_large)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))
+}
+
+/// The body, or nothing if it is too large. That is then read and thrown away, up to a limit: to
+/// close a connection on which more arrives would cost the client the answer.
+async fn collect(mut body: Body) -> Result<Option<Vec<u8>>, axum::Error> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= BODY_BYTES_MAX {
+            bytes.extend_from_slice(&data);
+        } else if length <= DISCARD_BYTES_MAX {
+            bytes = Vec::new();
+        } else {
+            break;
+        }
+    }
+    Ok((length <= BODY_BYTES_MAX).then_some(bytes))
 }
