@@ -20,6 +20,7 @@
 
 pub mod api;
 pub mod app;
+pub mod broker_lock;
 pub mod circuits;
 pub mod config;
 pub mod control;

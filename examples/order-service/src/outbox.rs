@@ -7,7 +7,6 @@ use std::time::Duration;
 use chrono::Utc;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use sqlx::{Connection as _, PgConnection};
 use swifttrack_outbox::{
     Database, Event, InProcessBroker, KafkaPublisher, Relay, RelayHandle, Waker, append, backlog,
 };
@@ -15,6 +14,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::broker_lock::BrokerLock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::event::{Draft, SOURCE, health_event};
@@ -25,8 +25,6 @@ use crate::wire::StartError;
 const PARTITIONS: u16 = 4;
 /// How long a broker may take to say which topics it has.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The advisory lock of the one replica that may have an in-process broker.
-const BROKER_LOCK: i64 = 0x5357_4b41_464b_4131;
 
 /// The relay of this process and what it publishes to.
 #[derive(Debug)]
@@ -39,8 +37,8 @@ pub struct Outbox {
     topic: String,
     /// Lives as long as the service; its log ends with it.
     embedded: Option<InProcessBroker>,
-    /// Holds [`BROKER_LOCK`] by being open.
-    lock: Option<Mutex<PgConnection>>,
+    /// That no other replica has one.
+    lock: Option<BrokerLock>,
 }
 
 /// An event as the outbox takes it: the envelope under the order's (or the service's) key.
@@ -113,8 +111,12 @@ impl Outbox {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// Asks the broker.
+    /// Asks the broker, and sees that it is the only one.
     pub async fn probe(&self) {
+        let alone = match &self.lock {
+            Some(lock) => lock.is_held().await,
+            None => true,
+        };
         let brokers = self.brokers.clone();
         let answered = tokio::task::spawn_blocking(move || {
             let client: BaseConsumer = ClientConfig::new()
@@ -123,9 +125,9 @@ impl Outbox {
             client.fetch_metadata(None, PROBE_TIMEOUT).map(drop)
         })
         .await;
-        let answers = matches!(answered, Ok(Ok(())));
+        let answers = matches!(answered, Ok(Ok(()))) && alone;
         if self.answers.swap(answers, Ordering::Relaxed) != answers {
-            tracing::warn!(answers, brokers = %self.brokers, "the broker changed its mind");
+            tracing::warn!(answers, alone, brokers = %self.brokers, "the broker changed its mind");
         }
     }
 
@@ -172,36 +174,25 @@ impl Outbox {
         if self.embedded.is_some() {
             tracing::debug!("the in-process broker ends with the process");
         }
-        if let Some(lock) = &self.lock
-            && let Err(error) = lock.lock().await.ping().await
-        {
-            tracing::debug!(%error, "the broker's lock was lost before the end");
-        }
     }
 }
 
-/// Starts the broker of this process. On Postgres, where others could run beside it, only one
-/// process may have one: two would split the events between them.
+/// Starts the broker of this process.
 async fn embed(
     config: &Config,
-) -> Result<(Option<InProcessBroker>, Option<Mutex<PgConnection>>), StartError> {
+) -> Result<(Option<InProcessBroker>, Option<BrokerLock>), StartError> {
     let lock = match &config.database {
         crate::config::Database::Sqlite(_) => None,
         crate::config::Database::Postgres { direct_url, .. } => {
-            let failed = |error| StartError::because("the database cannot be reached", error);
-            let mut connection = PgConnection::connect(direct_url).await.map_err(failed)?;
-            let (alone,): (bool,) = sqlx::query_as("SELECT pg_try_advisory_lock($1)")
-                .bind(BROKER_LOCK)
-                .fetch_one(&mut connection)
+            let taken = BrokerLock::take(direct_url)
                 .await
-                .map_err(failed)?;
-            if !alone {
-                return Err(StartError::new(
+                .map_err(|error| StartError::because("the database cannot be reached", error))?;
+            Some(taken.ok_or_else(|| {
+                StartError::new(
                     "another replica on this database has the in-process broker; \
                      set KAFKA_BROKERS to run more than one",
-                ));
-            }
-            Some(Mutex::new(connection))
+                )
+            })?)
         }
     };
     let topics = [
