@@ -1,7 +1,11 @@
 //! Which tests are left out for want of a service.
 //!
 //! A test that needs a service says so where it is ignored, `#[ignore = "needs Kafka: …"]`. The
-//! test harness cannot choose by that reason, so the sources are read for the names.
+//! test harness cannot choose by that reason, so the sources are read for the names. The mark of a
+//! function stands for that; where a macro names the functions, for the module around them; where
+//! it is handed to a macro, for the module of the file, or of the name that a `cell!` begins with.
+//!
+//! A test that needs `any Kafka broker` makes do with the in-process one where there is no Kafka.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +18,8 @@ pub(crate) struct LeftOut {
     names: Vec<String>,
     pub(crate) postgres: usize,
     pub(crate) kafka: usize,
+    /// Not left out: on the in-process broker instead of Kafka.
+    pub(crate) in_process: usize,
 }
 
 impl LeftOut {
@@ -24,7 +30,7 @@ impl LeftOut {
             for file in sources(&workspace())? {
                 let text = fs::read_to_string(&file)
                     .map_err(|error| format!("{}: {error}", file.display()))?;
-                left_out.add(&without_comments(&text), postgres, kafka);
+                left_out.add(&without_comments(&text), module(&file), postgres, kafka);
             }
         }
         Ok(left_out)
@@ -39,14 +45,17 @@ impl LeftOut {
         arguments
     }
 
-    fn add(&mut self, text: &str, postgres: bool, kafka: bool) {
-        for (reason, name) in ignored(text) {
+    fn add(&mut self, text: &str, module: &str, postgres: bool, kafka: bool) {
+        for (reason, name) in ignored(text, module) {
             let needs_postgres = postgres && reason.contains("Postgres");
-            let needs_kafka = kafka && reason.contains("Kafka");
+            let any_broker = reason.contains("any Kafka broker");
+            let needs_kafka = kafka && reason.contains("Kafka") && !any_broker;
             self.postgres += usize::from(needs_postgres);
             self.kafka += usize::from(needs_kafka);
             if needs_postgres || needs_kafka {
-                self.names.push(name.to_owned());
+                self.names.push(name);
+            } else if kafka && any_broker {
+                self.in_process += 1;
             }
         }
     }
@@ -59,14 +68,40 @@ fn without_comments(text: &str) -> String {
     code.collect::<Vec<_>>().join("\n")
 }
 
-/// The reason and the name of each ignored test.
-fn ignored(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split("#[ignore = \"").skip(1).filter_map(|rest| {
-        let (reason, rest) = rest.split_once('"')?;
-        let (_, rest) = rest.split_once("fn ")?;
-        let (name, _) = rest.split_once('(')?;
-        Some((reason, name.trim()))
+/// The module that a file is.
+fn module(file: &Path) -> &str {
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
+    stem.unwrap_or_default()
+}
+
+/// The reason and the name of each ignored test in this module, or of a module of them.
+fn ignored<'t>(text: &'t str, module: &str) -> impl Iterator<Item = (&'t str, String)> {
+    const MARK: &str = "[ignore = \"";
+    text.match_indices(MARK).filter_map(move |(at, _)| {
+        let (before, rest) = (&text[..at], &text[at + MARK.len()..]);
+        let (reason, rest) = rest.split_once("\"]")?;
+        Some((reason, marked(before, rest.trim_start(), module)?))
     })
+}
+
+/// What is marked between these two texts.
+fn marked(before: &str, after: &str, module: &str) -> Option<String> {
+    let until = |text: &str, end: &str| Some(text.split_once(end)?.0.trim().to_owned());
+    if !before.ends_with('#') {
+        return until(before.rsplit_once("cell!(")?.1, ",");
+    }
+    if !["#", "async ", "fn "]
+        .iter()
+        .any(|start| after.starts_with(start))
+    {
+        return Some(format!("{module}::"));
+    }
+    let name = until(after.split_once("fn ")?.1, "(")?;
+    if !name.starts_with('$') {
+        return Some(name);
+    }
+    let around = until(before.rsplit_once("mod ")?.1, "{")?;
+    Some(format!("{around}::"))
 }
 
 /// All Rust files of the workspace but this crate's own, which needs no service and holds
@@ -107,12 +142,31 @@ mod tests {
         fn an_event_arrives() {}
 
         #[test]
+        #[ignore = "needs Postgres and any Kafka broker: cargo xtask test"]
+        fn an_order_runs() {}
+
+        #[test]
         fn needs_nothing() {}
+
+        mod on_postgres {
+            $(#[tokio::test]
+            #[ignore = "needs Postgres: cargo xtask test"]
+            async fn $law() {})+
+        }
+
+        crate::support::cell!(sqlite_memory, sqlite, memory, [test], $($law)+);
+        crate::support::cell!(sqlite_kafka, sqlite, kafka,
+            [ignore = "needs Kafka: cargo xtask test"], $($law)+);
+
+        store_conformance!(
+            #[ignore = "needs Postgres: cargo xtask test"]
+            make
+        );
     "#;
 
     fn names(postgres: bool, kafka: bool) -> Vec<String> {
         let mut left_out = LeftOut::default();
-        left_out.add(SOURCE, postgres, kafka);
+        left_out.add(SOURCE, "laws", postgres, kafka);
         left_out.names
     }
 
@@ -121,9 +175,45 @@ mod tests {
         assert!(names(false, false).is_empty());
         assert_eq!(
             names(true, false),
-            ["a_lease_is_fenced", "an_event_arrives"]
+            [
+                "a_lease_is_fenced",
+                "an_event_arrives",
+                "an_order_runs",
+                "on_postgres::",
+                "laws::"
+            ]
         );
-        assert_eq!(names(false, true), ["a_record_is_read", "an_event_arrives"]);
-        assert_eq!(names(true, true).len(), 3);
+        assert_eq!(
+            names(false, true),
+            ["a_record_is_read", "an_event_arrives", "sqlite_kafka"]
+        );
+        assert_eq!(names(true, true).len(), 7);
+    }
+
+    #[test]
+    fn a_broker_of_any_kind_is_had_without_kafka() {
+        let count = |postgres, kafka| {
+            let mut left_out = LeftOut::default();
+            left_out.add(SOURCE, "laws", postgres, kafka);
+            left_out.in_process
+        };
+        assert_eq!(count(false, true), 1);
+        assert_eq!(count(true, true), 0);
+        assert_eq!(count(false, false), 0);
+    }
+
+    /// Whoever marks a test in another way is not understood, and the test would fail where its
+    /// service cannot be had.
+    #[test]
+    fn every_mark_in_the_workspace_is_understood() {
+        for file in sources(&workspace()).unwrap() {
+            let text = without_comments(&fs::read_to_string(&file).unwrap());
+            let marks = text.matches("ignore = \"needs ").count();
+            let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+            let understood = ignored(&text, module(&file))
+                .filter(|(reason, name)| reason.starts_with("needs ") && name.chars().all(word))
+                .count();
+            assert_eq!(understood, marks, "{}", file.display());
+        }
     }
 }

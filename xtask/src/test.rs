@@ -70,7 +70,10 @@ fn report(services: &Services, left_out: &LeftOut, summary: &[String]) {
     }
     match &services.kafka {
         Ok(kafka) => println!("Ran on {}.", kafka.origin),
-        Err(why) => println!("{why} Left out: {} tests.", left_out.kafka),
+        Err(why) => println!(
+            "{why} Left out: {} tests. On the in-process broker instead: {}.",
+            left_out.kafka, left_out.in_process
+        ),
     }
     println!();
     for line in summary {
