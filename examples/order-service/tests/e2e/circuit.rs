@@ -1,5 +1,7 @@
 //! A partner that fails is left alone for a while; orders are accepted and wait for it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::support::order::good;
@@ -58,6 +60,18 @@ async fn an_open_circuit_makes_orders_wait_and_recover_lets_them_go(backend: Bac
     }
     wms_when(&service, "closed").await;
 
+    let told = assert_health_events(&service).await;
+    assert_eq!(
+        told,
+        ["CIRCUIT_OPENED", "CIRCUIT_CLOSED", "SERVICE_RECOVERED"]
+            .map(str::to_owned)
+            .into()
+    );
+    assert_retry_events(&service, &orders).await;
+}
+
+/// What the world hears of the circuit, once it has heard of the recovery.
+async fn assert_health_events(service: &Service) -> BTreeSet<String> {
     let topic = service.backend.topics().health;
     let records = topic::read(&service.brokers().await, &topic, |records| {
         let seen = |kind: &str| {
@@ -65,13 +79,72 @@ async fn an_open_circuit_makes_orders_wait_and_recover_lets_them_go(backend: Bac
                 .iter()
                 .any(|record| record.value["eventType"] == kind)
         };
-        seen("CIRCUIT_OPENED") && seen("CIRCUIT_CLOSED")
+        seen("CIRCUIT_CLOSED") && seen("SERVICE_RECOVERED")
     })
     .await;
-    assert!(
-        records.iter().all(|record| record.key == "wms"),
-        "{records:#?}"
-    );
+    let instance = service.get("/api/services/health").await.json()["instance"].take();
+    for record in &records {
+        record.assert_headers();
+        assert_eq!(record.key, "wms");
+        let members: Vec<_> = record.value.as_object().unwrap().keys().collect();
+        assert_eq!(
+            members,
+            [
+                "eventId",
+                "eventType",
+                "service",
+                "instance",
+                "timestamp",
+                "version",
+                "data"
+            ]
+        );
+        assert_eq!(record.value["service"], "wms");
+        assert_eq!(record.value["instance"], instance);
+        assert!(record.value["data"]["reason"].is_string(), "{record:#?}");
+        let failures = record.value["data"]["consecutiveFailures"].as_u64();
+        let opened = record.value["eventType"] == "CIRCUIT_OPENED";
+        assert!(!opened || failures.is_some_and(|n| n >= 3), "{record:#?}");
+    }
+    let kind = |record: &topic::Record| record.value["eventType"].as_str().map(str::to_owned);
+    records.iter().filter_map(kind).collect()
+}
+
+/// Each planned retry is told, once, outside of the order's sequence.
+async fn assert_retry_events(service: &Service, orders: &[String]) {
+    let topic = service.backend.topics().retry;
+    let records = topic::read(&service.brokers().await, &topic, |records| {
+        3 <= records.len()
+    })
+    .await;
+    for record in records {
+        record.assert_headers();
+        record.trace();
+        assert!(orders.contains(&record.key), "{record:#?}");
+        let members: Vec<_> = record.value.as_object().unwrap().keys().collect();
+        assert_eq!(
+            members,
+            [
+                "eventId",
+                "eventType",
+                "orderId",
+                "timestamp",
+                "version",
+                "data"
+            ]
+        );
+        assert_eq!(record.value["eventType"], "WMS_RETRY_SCHEDULED");
+        assert_eq!(record.value["orderId"], record.key.as_str());
+        let data = &record.value["data"];
+        assert_eq!(data["serviceName"], "wms");
+        assert!(
+            data["retryCount"].as_u64().is_some_and(|n| 1 <= n),
+            "{data}"
+        );
+        for member in ["nextRetryAt", "errorType", "error"] {
+            assert!(data[member].is_string(), "{member}: {data}");
+        }
+    }
 }
 
 async fn business_refusals_open_no_circuit(backend: Backend) {

@@ -75,17 +75,12 @@ async fn the_happy_path_is_on_the_topic_in_order(backend: Backend) {
         values, events,
         "the topic and the events of the order are the same"
     );
+    let partitions = topic::partitions(&service.brokers().await, &topic).await;
     for record in &records {
-        let event = &record.value;
-        let header = |name: &str| record.headers.get(name).map(String::as_str);
-        assert_eq!(header("id"), event["eventId"].as_str());
-        assert_eq!(header("type"), event["eventType"].as_str());
-        assert_eq!(header("content-type"), Some("application/json"));
-        assert_eq!(header("ce_id"), event["eventId"].as_str());
-        assert_eq!(header("ce_type"), event["eventType"].as_str());
-        assert_eq!(header("ce_source"), Some("/swifttrack/order-service"));
-        assert_eq!(header("ce_specversion"), Some("1.0"));
-        let text = event.to_string();
+        record.assert_headers();
+        assert_eq!(record.partition, topic::partition_of(&order, partitions));
+        assert_eq!(record.trace(), records[0].trace(), "an order is one trace");
+        let text = record.value.to_string();
         assert!(
             !text.contains("Main Street"),
             "no address leaves the service: {text}"

@@ -10,7 +10,8 @@
 //!    └──────────────── ledgers, faults (control ports) ◄───────────────────┘
 //! ```
 //!
-//! The partners run in the test's process, so that the service can be killed without them.
+//! The partners run in the test's process, so that the service can be killed without them, or, where
+//! they are to be killed, in processes of their own.
 //! A test is written once and runs on both backends.
 #![expect(
     clippy::unwrap_used,
@@ -23,8 +24,12 @@ mod bad_input;
 mod cancel;
 mod circuit;
 mod crash;
+mod database;
 mod duplicate;
 mod happy_path;
+mod outsider;
 mod refusal;
+mod replicas;
+mod shutdown;
 mod start;
 mod stream;

@@ -1,7 +1,9 @@
 //! Where a service keeps its state and sends its events.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
+use swifttrack_outbox::InProcessBroker;
 use testkit::pg::TestDb;
 
 /// One of the two ways to run the service.
@@ -34,7 +36,7 @@ impl Backend {
     pub(crate) async fn postgres_and_kafka() -> Self {
         Self::PostgresAndKafka {
             db: TestDb::create().await,
-            brokers: testkit::kafka::brokers(),
+            brokers: brokers(),
             topics: Topics {
                 order: testkit::unique("order-events"),
                 retry: testkit::unique("retry-events"),
@@ -74,4 +76,14 @@ impl Backend {
         }
         environment
     }
+}
+
+/// Kafka, where there is one, else a broker of this program for all its tests. What the service
+/// does is the same on either; what Kafka does is tested elsewhere.
+fn brokers() -> String {
+    static BROKER: OnceLock<InProcessBroker> = OnceLock::new();
+    std::env::var("TEST_KAFKA_BROKERS").unwrap_or_else(|_| {
+        let broker = BROKER.get_or_init(|| InProcessBroker::start(&[], 4).unwrap());
+        broker.bootstrap_servers().to_owned()
+    })
 }

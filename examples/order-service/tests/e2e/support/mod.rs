@@ -29,7 +29,7 @@ macro_rules! on_both_backends {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs Postgres and Kafka: cargo xtask test"]
+            #[ignore = "needs Postgres and any Kafka broker: cargo xtask test"]
             async fn postgres_and_kafka() {
                 super::$name(Backend::postgres_and_kafka().await).await;
             }

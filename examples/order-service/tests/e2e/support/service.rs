@@ -19,7 +19,8 @@ const TERMINAL: [&str; 3] = ["READY_FOR_DELIVERY", "FAILED", "CANCELLED"];
 /// A service that can be killed and started again on the same port with the same state.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) backend: Backend,
+    /// Replicas share it.
+    pub(crate) backend: Arc<Backend>,
     pub(crate) client: Client,
     environment: Vec<(&'static str, String)>,
     process: Child,
@@ -40,14 +41,30 @@ impl Service {
         more: &[(&'static str, &str)],
     ) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let server = free_address();
         let mut environment = backend.environment(data.path());
-        environment.push(("PORT", server.port().to_string()));
         environment.extend(partners.environment());
         environment.extend(
             more.iter()
                 .map(|(name, value)| (*name, (*value).to_owned())),
         );
+        Self::start_in(Arc::new(backend), environment, data).await
+    }
+
+    /// Starts another replica on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        let environment = self.environment.iter();
+        let environment = environment.filter(|(name, _)| *name != "PORT").cloned();
+        let data = tempfile::tempdir().unwrap();
+        Self::start_in(Arc::clone(&self.backend), environment.collect(), data).await
+    }
+
+    async fn start_in(
+        backend: Arc<Backend>,
+        mut environment: Vec<(&'static str, String)>,
+        data: TempDir,
+    ) -> Self {
+        let server = free_address();
+        environment.push(("PORT", server.port().to_string()));
         let printed = Arc::default();
         let service = Self {
             backend,
@@ -65,6 +82,20 @@ impl Service {
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Asks the process to end, and returns its exit code.
+    pub(crate) async fn stop(&mut self) -> Option<i32> {
+        let pid = self.process.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(asked.success());
+        let mut ended = None;
+        testkit::wait_until("the service ends", LIMIT, async || {
+            ended = self.process.try_wait().unwrap();
+            ended.is_some()
+        })
+        .await;
+        ended.unwrap().code()
     }
 
     /// Starts it again, and waits until it is ready.
@@ -89,7 +120,7 @@ impl Service {
 
     /// Where its broker is: the one it was told of, else the one whose address it prints.
     pub(crate) async fn brokers(&self) -> String {
-        match &self.backend {
+        match &*self.backend {
             Backend::PostgresAndKafka { brokers, .. } => brokers.clone(),
             Backend::Sqlite => {
                 let found = || broker_of(&self.printed.lock().unwrap());
@@ -114,6 +145,19 @@ impl Service {
     pub(crate) async fn submit(&self, order: &Value) -> String {
         let answer = self.post("/api/orders", order).await;
         assert_eq!(answer.status, 202, "{}", answer.json());
+        order["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Submits an order again and again for as long as the answer asks for that: a replica that
+    /// has just begun may have to wait for the lease of one that was killed.
+    pub(crate) async fn submit_patiently(&self, order: &Value) -> String {
+        testkit::wait_until("the order is accepted", LIMIT, async || {
+            let answer = self.post("/api/orders", order).await;
+            assert!([202, 503].contains(&answer.status.as_u16()), "{answer:?}");
+            assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+            answer.status == 202
+        })
+        .await;
         order["id"].as_str().unwrap().to_owned()
     }
 
