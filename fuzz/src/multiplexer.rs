@@ -242,7 +242,8 @@ impl World {
         self.read(peer);
         let window = u16::from(arg % 8);
         if let Some(peer) = self.peers.get_mut(peer) {
-            if peer.last_id == 1 && peer.window == usize::MAX && window > 0 {
+            // The first word counts, also where it comes before the greeting did; none lets no call through.
+            if peer.window == usize::MAX {
                 peer.window = window.into();
             }
             let ack = HelloAck {
