@@ -28,7 +28,12 @@ pub struct Flight {
 /// A ring of outcomes, one for each stripe of threads.
 ///
 /// Each is one word, `at, ms:37 | took, ms + 1:24 | outcome:3`; zero is none.
+///
+/// Nothing here is a read-modify-write, which would cost a healthy call as much
+/// as all the rest: of two threads that share a stripe and end a call in the
+/// same instant, one may overwrite what the other recorded.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Recorder {
     ring: [AtomicU64; FLIGHT_MAX],
     next: AtomicU64,
@@ -49,6 +54,7 @@ impl Recorder {
         }
     }
 
+    #[inline]
     pub(crate) fn push(&self, now: Option<u64>, outcome: Outcome, took: Option<u64>) {
         let at = match now {
             Some(now) => {
@@ -64,8 +70,9 @@ impl Recorder {
             Outcome::Throttled { .. } => 3,
             Outcome::Ignore => 4,
         };
-        let place = self.next.fetch_add(1, Ordering::Relaxed) as usize % FLIGHT_MAX;
-        self.ring[place].store(
+        let next = self.next.load(Ordering::Relaxed);
+        self.next.store(next.wrapping_add(1), Ordering::Relaxed);
+        self.ring[next as usize % FLIGHT_MAX].store(
             at << AT_SHIFT | took << TOOK_SHIFT | code,
             Ordering::Relaxed,
         );

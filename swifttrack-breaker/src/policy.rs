@@ -169,12 +169,14 @@ pub(crate) enum Span {
 /// A time window is this many buckets; it forgets in steps of a tenth.
 pub(crate) const BUCKETS: u64 = 10;
 
+/// The longest bucket, in ms: that of a week.
+pub(crate) const WIDTH_MAX: u64 = 7 * 24 * 3_600_000 / BUCKETS;
+
 impl Window {
     /// The most calls that a window can hold.
     pub const CALLS_MAX: u32 = 4096;
 
-    /// The last `calls` calls. Up to 40 of them are one word, updated by one
-    /// compare-and-swap; more are a ring of bits behind a short lock.
+    /// The last `calls` calls, one bit each. A call is one compare-and-swap, whatever the size.
     ///
     /// # Panics
     ///
@@ -197,30 +199,37 @@ impl Window {
     ///
     /// # Panics
     ///
-    /// Panics if `time` is shorter than 10 milliseconds.
+    /// Panics if `time` is shorter than 10 milliseconds or longer than a week.
     #[must_use]
     #[track_caller]
     pub const fn time(time: Duration) -> Self {
         let bucket = whole_ms(time) / BUCKETS;
         assert!(0 < bucket, "a time window is at least 10 ms long");
+        assert!(bucket <= WIDTH_MAX, "a time window is at most a week long");
         Self {
             span: Span::Time(bucket),
             min_calls: 10,
         }
     }
 
+    /// The most that can be asked for as [`min_calls`](Self::min_calls) in a window of time.
+    pub const MIN_CALLS_MAX: u32 = 1 << 19;
+
     /// Looks at the rate only when the window holds this many calls.
     ///
     /// # Panics
     ///
-    /// Panics if it is zero, or more than a window of calls can hold.
+    /// Panics if it is zero, or more than the window is sure to hold: its size,
+    /// or [`MIN_CALLS_MAX`](Self::MIN_CALLS_MAX) in a window of time.
     #[must_use]
     #[track_caller]
     pub const fn min_calls(mut self, calls: u32) -> Self {
         assert!(0 < calls, "a rate needs at least one call");
-        if let Span::Calls(size) = self.span {
-            assert!(calls <= size, "the window never holds that many calls");
-        }
+        let max = match self.span {
+            Span::Calls(size) => size,
+            Span::Time(_) => Self::MIN_CALLS_MAX,
+        };
+        assert!(calls <= max, "the window never holds that many calls");
         self.min_calls = calls;
         self
     }

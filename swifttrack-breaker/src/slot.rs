@@ -28,22 +28,23 @@ use crate::ticket::Ticket;
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) core: Core,
-    stripes: Box<[Stripe]>,
+    /// One for each stripe of threads, so that refusals do not slow each other down.
+    counts: Box<[Counters]>,
+    /// One for each stripe where healthy calls write to it, or else one.
+    flights: Box<[Recorder]>,
     seed: AtomicU64,
     /// Wall clock, ms + 1; zero is never.
     last_failure: AtomicU64,
     /// Whether shadows watch.
     watched: AtomicBool,
+    /// Whether a success that changes nothing is of interest to anybody: to a window, to a count.
+    counts_good: bool,
     tenant: Mutex<Weak<Tenant>>,
 }
 
-/// What threads count apart from each other.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(align(128))]
-struct Stripe {
-    counts: [AtomicU64; Counter::ALL.len()],
-    flight: Recorder,
-}
+struct Counters([AtomicU64; Counter::ALL.len()]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counter {
@@ -88,29 +89,28 @@ impl Slot {
             .store(RandomState::new().hash_one(0), Ordering::Relaxed);
         slot.last_failure.store(0, Ordering::Relaxed);
         slot.watched.store(false, Ordering::Relaxed);
-        for stripe in &slot.stripes {
-            stripe
-                .counts
-                .iter()
-                .for_each(|count| count.store(0, Ordering::Relaxed));
-            stripe.flight.clear();
+        for count in slot.counts.iter().flat_map(|stripe| &stripe.0) {
+            count.store(0, Ordering::Relaxed);
         }
+        slot.flights.iter().for_each(Recorder::clear);
         slot
     }
 
     fn new(config: BreakerConfig) -> Self {
-        let striped = config.count_successes || config.policy.has_window();
-        let stripes = if striped { stripe::count() } else { 1 };
-        let stripe = |_| Stripe {
-            counts: std::array::from_fn(|_| AtomicU64::new(0)),
-            flight: Recorder::new(),
+        let stripes = stripe::count();
+        let windows = if config.policy.has_window() {
+            stripes
+        } else {
+            1
         };
         Self {
-            core: Core::new(config, 1, stripes),
-            stripes: (0..stripes).map(stripe).collect(),
+            core: Core::new(config, 1, windows),
+            counts: (0..stripes).map(|_| Counters::default()).collect(),
+            flights: (0..windows).map(|_| Recorder::new()).collect(),
             seed: AtomicU64::new(0),
             last_failure: AtomicU64::new(0),
             watched: AtomicBool::new(false),
+            counts_good: config.count_successes || config.policy.has_window(),
             tenant: Mutex::new(Weak::new()),
         }
     }
@@ -143,6 +143,10 @@ impl Slot {
     }
 
     fn admit_slowly(&'static self) -> Result<Ticket, Refused> {
+        // Most that do not pass at once do not pass at all.
+        if let Some(refused) = self.refusal() {
+            return Err(refused);
+        }
         let (admitted, moved) = self.core.admit();
         if let Some((moved, tenant)) = moved.zip(self.tenant()) {
             tenant.publish(moved);
@@ -160,15 +164,48 @@ impl Slot {
         Some(Refused::new(cause, self.core.config().clock, until))
     }
 
+    /// Reports what came of a call. The end of a healthy one is two loads, and no write, where
+    /// nothing counts it.
     #[inline]
     pub(crate) fn settle(&self, tag: Tag, outcome: Outcome) {
-        let heard = self.core.config().count_successes || self.watched.load(Ordering::Relaxed);
-        if outcome == Outcome::Success && !heard && self.core.ignores_success(tag) {
+        let good = outcome == Outcome::Success && !self.watched.load(Ordering::Relaxed);
+        if good && !self.counts_good && self.core.is_clean_for(tag) {
             return;
         }
-        self.settle_slowly(tag, outcome);
+        self.settle_counted(tag, outcome, good);
     }
 
+    fn settle_counted(&self, tag: Tag, outcome: Outcome, good: bool) {
+        if !(good && self.counts_good && self.settle_good(tag)) {
+            self.settle_slowly(tag, outcome);
+        }
+    }
+
+    /// The end of a healthy call that is counted.
+    #[inline]
+    fn settle_good(&self, tag: Tag) -> bool {
+        let stripe = stripe::mine();
+        let Some(good) = self.core.settle_good(tag, stripe) else {
+            return false;
+        };
+        if self.core.has_window() {
+            self.flight_of(stripe)
+                .push(good.now, Outcome::Success, good.took);
+        }
+        if self.core.config().count_successes && self.add(Counter::Success, stripe, LOT) {
+            self.flush();
+        }
+        true
+    }
+
+    #[cold]
+    fn flush(&self) {
+        if let Some(tenant) = self.tenant() {
+            tenant.flush();
+        }
+    }
+
+    #[inline(never)]
     fn settle_slowly(&self, tag: Tag, outcome: Outcome) {
         let stripe = stripe::mine();
         let settled = self
@@ -182,8 +219,7 @@ impl Slot {
         if !settled.stale
             && (outcome != Outcome::Success || settled.ended_run || self.core.has_window())
         {
-            self.stripe(stripe)
-                .flight
+            self.flight_of(stripe)
                 .push(settled.now, outcome, settled.took);
         }
         let watched = self.watched.load(Ordering::Relaxed) && !settled.stale;
@@ -235,18 +271,18 @@ impl Slot {
 
     #[inline]
     fn add(&self, counter: Counter, stripe: usize, lot: u64) -> bool {
-        let count = &self.stripe(stripe).counts[counter as usize];
+        let count = &stripe::of(&self.counts, stripe).0[counter as usize];
         count.fetch_add(1, Ordering::Relaxed).is_multiple_of(lot)
     }
 
     #[inline]
-    fn stripe(&self, stripe: usize) -> &Stripe {
-        &self.stripes[stripe % self.stripes.len()]
+    fn flight_of(&self, stripe: usize) -> &Recorder {
+        stripe::of(&self.flights, stripe)
     }
 
     pub(crate) fn count_of(&self, counter: Counter) -> u64 {
-        let of = |stripe: &Stripe| stripe.counts[counter as usize].load(Ordering::Relaxed);
-        self.stripes.iter().map(of).sum()
+        let of = |stripe: &Counters| stripe.0[counter as usize].load(Ordering::Relaxed);
+        self.counts.iter().map(of).sum()
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -271,7 +307,7 @@ impl Slot {
     }
 
     pub(crate) fn flight(&self, now: u64) -> Vec<Flight> {
-        flight::merge(self.stripes.iter().map(|stripe| &stripe.flight), now)
+        flight::merge(self.flights.iter(), now)
     }
 
     fn tenant(&self) -> Option<Arc<Tenant>> {

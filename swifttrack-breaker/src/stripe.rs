@@ -1,5 +1,6 @@
 //! Which of several copies of a word a thread writes to, so that threads do not fight for one.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,12 +16,26 @@ pub(crate) fn count() -> usize {
     *STRIPES
 }
 
+/// The stripe of this number; there is a power of two of them.
+#[inline]
+pub(crate) const fn of<T>(stripes: &[T], stripe: usize) -> &T {
+    &stripes[stripe & (stripes.len() - 1)]
+}
+
 /// A number for this thread, given out in turn.
 #[inline]
 pub(crate) fn mine() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Without a destructor and with a constant to begin with, it is one load.
+        static MINE: Cell<usize> = const { Cell::new(NONE) };
     }
-    MINE.try_with(|mine| *mine).unwrap_or(0)
+    const NONE: usize = usize::MAX;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+    MINE.with(|mine| {
+        if mine.get() == NONE {
+            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % NONE);
+        }
+        mine.get()
+    })
 }

@@ -91,9 +91,10 @@ where
     /// Panics if `poll_ready` has not made this instance ready.
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
-        match mem::replace(&mut self.readied, Readied::Nothing) {
-            Readied::Inner => {}
+        match self.readied {
+            Readied::Inner => self.readied = Readied::Nothing,
             Readied::Refusal(refused) => {
+                self.readied = Readied::Nothing;
                 self.handle.refused();
                 return ResponseFuture::refused(refused);
             }

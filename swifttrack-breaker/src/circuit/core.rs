@@ -85,6 +85,13 @@ impl Move {
     }
 }
 
+/// A success from which nothing follows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Good {
+    pub(crate) now: Option<u64>,
+    pub(crate) took: Option<u64>,
+}
+
 /// What settling a ticket did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settled {
@@ -181,12 +188,24 @@ impl Core {
         word.is_clean() && self.meters.iter().all(clear)
     }
 
+    /// What the first window holds.
+    #[cfg(all(test, loom))]
+    pub(crate) fn tally(&self) -> Tally {
+        let now = self.config.clock.now();
+        self.meters[0].calls.tally(self.word().generation(), now)
+    }
+
     /// Whether a call would be refused if it came now; nothing is changed.
+    #[inline]
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         let word = self.word();
         if word.is_closed() {
             return None;
         }
+        self.refusal_of(word)
+    }
+
+    fn refusal_of(&self, word: Word) -> Option<Refusal> {
         let (now, lease_until) = self.times(word);
         match machine::admit(word, now, lease_until, &self.config) {
             Admission::Refuse { cause, until } => Some((cause, until)),
@@ -260,11 +279,41 @@ impl Core {
         Tag(started << STARTED_SHIFT | u64::from(word.generation()))
     }
 
-    /// Whether a success of this ticket changes nothing: one load.
+    /// Whether this ticket's life goes on, closed and with no failure to forget.
     #[inline]
-    pub(crate) fn ignores_success(&self, tag: Tag) -> bool {
+    pub(crate) fn is_clean_for(&self, tag: Tag) -> bool {
         let word = self.word();
-        self.meters.is_empty() && word.is_clean() && word.generation() == tag.generation()
+        word.is_clean() && word.generation() == tag.generation()
+    }
+
+    /// Settles a success from which nothing follows, since it was not slow either. Gives nothing, and
+    /// has counted nothing, if something does.
+    #[inline]
+    pub(crate) fn settle_good(&self, tag: Tag, stripe: usize) -> Option<Good> {
+        if !self.is_clean_for(tag) {
+            return None;
+        }
+        let now = self.timed.then(|| self.config.clock.now());
+        let took = self.took(tag, now.unwrap_or(0));
+        if is_slow(self.slower_than, took) {
+            return None;
+        }
+        for meter in &self.meters {
+            let (generation, current) = (tag.generation(), || self.current(tag));
+            let at = now.unwrap_or(0);
+            meter.calls.record(generation, at, stripe, false, current);
+        }
+        Some(Good { now, took })
+    }
+
+    /// The time, as long as the generation of this ticket is the circuit's.
+    fn current(&self, tag: Tag) -> Option<u64> {
+        (self.word().generation() == tag.generation()).then(|| self.config.clock.now())
+    }
+
+    /// How long a call took, where some rule asks.
+    fn took(&self, tag: Tag, now: u64) -> Option<u64> {
+        self.slower_than.map(|_| now.saturating_sub(tag.started()))
     }
 
     pub(crate) fn settle(&self, tag: Tag, outcome: Outcome, stripe: usize, seed: u64) -> Settled {
@@ -279,23 +328,20 @@ impl Core {
             settled.now = Some(self.config.clock.now());
         }
         let now = settled.now.unwrap_or(0);
-        if self.slower_than.is_some() && outcome != Outcome::Ignore {
-            settled.took = Some(now.saturating_sub(tag.started()));
+        if outcome != Outcome::Ignore {
+            settled.took = self.took(tag, now);
         }
-        let slower = |ms: Option<u64>| ms.zip(settled.took).is_some_and(|(ms, took)| ms <= took);
-        settled.slow = slower(self.slower_than);
+        settled.slow = is_slow(self.slower_than, settled.took);
 
         let mut tripped = None;
         if outcome != Outcome::Ignore && matches!(word.state(), State::Closed | State::Observe) {
             for meter in &self.meters {
                 let bad = if meter.slower_than.is_some() {
-                    slower(meter.slower_than)
+                    is_slow(meter.slower_than, settled.took)
                 } else {
                     failed
                 };
-                let current = || {
-                    (self.word().generation() == tag.generation()).then(|| self.config.clock.now())
-                };
+                let current = || self.current(tag);
                 let tally = meter
                     .calls
                     .record(tag.generation(), now, stripe, bad, current);
@@ -369,6 +415,10 @@ impl Core {
             }
         }
     }
+}
+
+fn is_slow(limit: Option<u64>, took: Option<u64>) -> bool {
+    limit.zip(took).is_some_and(|(limit, took)| limit <= took)
 }
 
 impl Meter {

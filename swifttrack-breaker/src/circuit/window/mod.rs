@@ -50,9 +50,10 @@ impl Calls {
         current: impl Fn() -> Option<u64>,
     ) -> Option<Tally> {
         match self {
-            Self::Count(window) => window
-                .record(generation, bad, || current().is_some())
-                .filter(|_| bad),
+            Self::Count(window) => {
+                let counted = window.record(generation, bad, || current().is_some());
+                (counted && bad).then(|| window.tally(generation))
+            }
             Self::Time(window) => {
                 let now = window.record(generation, now, stripe, bad, current)?;
                 bad.then(|| window.tally(generation, now))

@@ -1,8 +1,8 @@
 //! The calls of about the last while, in ten buckets.
 
-use crate::circuit::machine::mix;
-use crate::policy::BUCKETS;
+use crate::policy::{BUCKETS, WIDTH_MAX};
 use crate::state::Tally;
+use crate::stripe;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Each bucket is one word, `tag:24 | bad:20 | total:20`, and a call is one
@@ -10,8 +10,34 @@ use crate::sync::{AtomicU64, Ordering, fence};
 /// call reads them all.
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
-    width: u64,
+    width: Width,
+    /// As many as a power of two.
     stripes: Box<[Stripe]>,
+}
+
+/// How long a bucket is, in ms.
+#[derive(Clone, Copy, Debug)]
+struct Width {
+    /// `2^63 / ms`, rounded up: a multiplication costs a tenth of a division.
+    inverse: u64,
+}
+
+impl Width {
+    const fn new(ms: u64) -> Self {
+        assert!(0 < ms && ms <= WIDTH_MAX, "checked where windows are made");
+        Self {
+            inverse: (1 << 63) / ms + 1,
+        }
+    }
+
+    /// The number of the bucket that this time is in.
+    ///
+    /// Exact, since a time is below `2^37`, a width below `2^26`, and so the
+    /// error of the inverse below what is between two quotients.
+    #[inline]
+    const fn epoch(self, now: u64) -> u64 {
+        ((now as u128 * self.inverse as u128) >> 63) as u64
+    }
 }
 
 /// On its own pair of cache lines, so that threads do not slow each other down.
@@ -22,20 +48,28 @@ struct Stripe([AtomicU64; BUCKETS as usize]);
 const COUNT_BITS: u32 = 20;
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 const TAG_SHIFT: u32 = 2 * COUNT_BITS;
+const HALF_BITS: u32 = (64 - TAG_SHIFT) / 2;
+const HALF: u64 = (1 << HALF_BITS) - 1;
 
-/// Spread over its bits rather than cut from generation and bucket, so that no
-/// regular pause between calls can make an old bucket look like a new one.
+/// `turn:12 | generation:12`, where a turn is one window's length.
+///
+/// What the ten buckets hold is told from anything of the last 4096 windows and
+/// of the last 4096 generations. The turns beyond are folded into the
+/// generation's bits, so that only a pause of a multiple of 4096 windows, to the
+/// bucket, in which the circuit also changed as many times as the fold says,
+/// could make an old bucket look like a new one.
 #[inline]
 const fn tag(generation: u32, epoch: u64) -> u64 {
-    mix(epoch << 20 ^ generation as u64) >> TAG_SHIFT
+    let turn = epoch / BUCKETS;
+    (turn & HALF) << HALF_BITS | (generation as u64 ^ turn >> HALF_BITS) & HALF
 }
 
 impl TimeWindow {
     pub(crate) fn new(width: u64, stripes: usize) -> Self {
         let stripe = |_| Stripe(std::array::from_fn(|_| AtomicU64::new(0)));
         Self {
-            width,
-            stripes: (0..stripes.max(1)).map(stripe).collect(),
+            width: Width::new(width),
+            stripes: (0..stripes.next_power_of_two()).map(stripe).collect(),
         }
     }
 
@@ -49,9 +83,9 @@ impl TimeWindow {
         bad: bool,
         current: impl Fn() -> Option<u64>,
     ) -> Option<u64> {
-        let buckets = &self.stripes[stripe % self.stripes.len()].0;
+        let buckets = &stripe::of(&self.stripes, stripe).0;
         loop {
-            let epoch = now / self.width;
+            let epoch = self.width.epoch(now);
             let tag = tag(generation, epoch);
             let bucket = &buckets[(epoch % BUCKETS) as usize];
             let seen = bucket.load(Ordering::Acquire);
@@ -59,7 +93,7 @@ impl TimeWindow {
                 (seen >> COUNT_BITS & COUNT_MAX, seen & COUNT_MAX)
             } else {
                 let later = current()?;
-                if later / self.width != epoch {
+                if self.width.epoch(later) != epoch {
                     now = later;
                     continue;
                 }
@@ -84,7 +118,7 @@ impl TimeWindow {
     pub(crate) fn tally(&self, generation: u32, now: u64) -> Tally {
         // Of two threads that count a failure at once, one must see both.
         fence(Ordering::SeqCst);
-        let epoch = now / self.width;
+        let epoch = self.width.epoch(now);
         let (mut bad, mut total) = (0u64, 0u64);
         for stripe in &self.stripes {
             for epoch in epoch.saturating_sub(BUCKETS - 1)..=epoch {
@@ -106,6 +140,7 @@ impl TimeWindow {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::clock::MS_MAX;
 
     #[test]
     fn forgets_what_is_a_window_old_and_nothing_younger() {
@@ -134,6 +169,46 @@ mod tests {
         assert_eq!(window.record(1, 0, 0, true, || Some(1010)), Some(1010));
         assert_eq!(window.tally(1, 1010), Tally { bad: 2, total: 2 });
         assert_eq!(window.record(0, 0, 0, true, || None), None);
+    }
+
+    #[test]
+    fn a_bucket_is_what_a_division_says() {
+        for ms in [
+            1,
+            2,
+            3,
+            7,
+            10,
+            999,
+            1000,
+            3000,
+            86_400,
+            WIDTH_MAX - 1,
+            WIDTH_MAX,
+        ] {
+            let width = Width::new(ms);
+            for quotient in [0, 1, 2, 12_345, MS_MAX / ms - 1, MS_MAX / ms] {
+                for now in [quotient * ms, quotient * ms + 1, quotient * ms + ms - 1] {
+                    let now = now.min(MS_MAX);
+                    assert_eq!(width.epoch(now), now / ms, "{now} / {ms}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_old_bucket_never_passes_for_a_new_one() {
+        // Every pause of up to 4096 windows, from the first call in a bucket to the next in the same.
+        for start in [0, 7, 12_345] {
+            let old = tag(1, start);
+            for windows in 1..=HALF {
+                assert_ne!(tag(1, start + windows * BUCKETS), old);
+                assert_ne!(tag(2, start + windows * BUCKETS), old);
+            }
+            assert_ne!(tag(2, start), old, "another life of the circuit, at once");
+            let longer = [1, 2, 3, 4095].map(|times| (HALF + 1) * times * BUCKETS);
+            assert!(longer.iter().all(|pause| tag(1, start + pause) != old));
+        }
     }
 
     #[test]
