@@ -25,18 +25,37 @@ use crate::stripe;
 /// - `ratio`: 0.2, one retry for five calls
 /// - `reserve`: 10 retries a second
 /// - `saved_max`: 100 retries
+/// - `clock`: tokio's
+///
+/// # Examples
+///
+/// ```
+/// use swifttrack_breaker::Budget;
+///
+/// let budget = Budget::new().ratio(0.5).reserve(0);
+/// budget.deposit();
+/// assert!(!budget.withdraw(), "half a retry");
+/// budget.deposit();
+/// assert!(budget.withdraw());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    terms: Terms,
+    calls: Box<[Calls]>,
+    /// A std mutex, since nothing is awaited while it is held.
+    account: Mutex<Account>,
+}
+
+/// In ten-thousandths of a retry.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
     ratio: u64,
     reserve: u64,
     saved_max: u64,
     clock: Clock,
-    calls: Box<[Calls]>,
-    /// A std mutex, since nothing is awaited while it is held.
-    account: Mutex<Account>,
 }
 
 #[derive(Debug)]
@@ -53,60 +72,85 @@ struct Account {
 
 const ONE: u64 = 10_000;
 
-/// A reserve of one retry a second gains this much in a millisecond.
-const PER_MS: u64 = ONE / 1000;
-
 impl Budget {
     /// The [defaults](Self#defaults).
     #[must_use]
     pub fn new() -> Self {
-        Self::of(0.2, 10)
+        Self::of(Terms {
+            ratio: ONE / 5,
+            reserve: 10 * ONE,
+            saved_max: 100 * ONE,
+            clock: Clock::tokio(),
+        })
     }
 
-    /// A budget of `ratio` retries for each call and `reserve` a second beside them.
+    /// How many retries each first call pays for. As every setter, it makes another budget, into which nothing was paid yet.
     ///
     /// # Panics
     ///
     /// Panics unless `ratio` is between 0 and 10.
     #[must_use]
     #[track_caller]
-    pub fn of(ratio: f64, reserve: u32) -> Self {
-        Self::on(ratio, reserve, 100, Clock::tokio())
-    }
-
-    /// The same with what may be saved up, and the clock.
-    ///
-    /// # Panics
-    ///
-    /// As [`of`](Self::of).
-    #[must_use]
-    #[track_caller]
-    pub fn on(ratio: f64, reserve: u32, saved_max: u32, clock: Clock) -> Self {
+    pub fn ratio(self, ratio: f64) -> Self {
         assert!(
             (0.0..=10.0).contains(&ratio),
             "a budget's ratio is between 0 and 10"
         );
-        Self(Arc::new(Inner {
-            // Rounded down, so that the formula holds for the ratio that was asked for.
-            ratio: (ratio * 10_000.0) as u64,
-            reserve: u64::from(reserve),
-            saved_max: u64::from(saved_max) * ONE,
+        // Rounded down, so that the formula holds for the ratio that was asked for.
+        let ratio = (ratio * ONE as f64) as u64;
+        Self::of(Terms {
+            ratio,
+            ..self.0.terms
+        })
+    }
+
+    /// How many retries a second there are beside those that calls pay for.
+    #[must_use]
+    pub fn reserve(self, per_second: u32) -> Self {
+        let reserve = u64::from(per_second) * ONE;
+        Self::of(Terms {
+            reserve,
+            ..self.0.terms
+        })
+    }
+
+    /// How many unused retries are kept for later.
+    #[must_use]
+    pub fn saved_max(self, retries: u32) -> Self {
+        let saved_max = u64::from(retries) * ONE;
+        Self::of(Terms {
+            saved_max,
+            ..self.0.terms
+        })
+    }
+
+    /// Which clock the reserve follows.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        Self::of(Terms {
             clock,
+            ..self.0.terms
+        })
+    }
+
+    fn of(terms: Terms) -> Self {
+        Self(Arc::new(Inner {
             calls: (0..stripe::count())
                 .map(|_| Calls(AtomicU64::new(0)))
                 .collect(),
             account: Mutex::new(Account {
                 calls: 0,
-                at: clock.now(),
+                at: terms.clock.now(),
                 saved: 0,
             }),
+            terms,
         }))
     }
 
     /// Pays in for one first call.
     #[inline]
     pub fn deposit(&self) {
-        let calls = &self.0.calls[stripe::mine() % self.0.calls.len()];
+        let calls = stripe::of(&self.0.calls, stripe::mine());
         calls.0.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -117,22 +161,23 @@ impl Budget {
             .account
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        account.saved = (account.saved + ONE).min(self.0.saved_max);
+        account.saved = (account.saved + ONE).min(self.0.terms.saved_max);
     }
 
     /// Takes out one retry, if there is one.
     #[must_use]
     pub fn withdraw(&self) -> bool {
         let inner = &*self.0;
+        let terms = &inner.terms;
         let mut account = inner.account.lock().unwrap_or_else(PoisonError::into_inner);
         let calls: u64 = inner
             .calls
             .iter()
             .map(|calls| calls.0.load(Ordering::Relaxed))
             .sum();
-        let now = inner.clock.now().max(account.at);
-        let paid = (calls - account.calls).saturating_mul(inner.ratio);
-        let gained = (now - account.at).saturating_mul(inner.reserve * PER_MS);
+        let now = terms.clock.now().max(account.at);
+        let paid = (calls - account.calls).saturating_mul(terms.ratio);
+        let gained = (now - account.at).saturating_mul(terms.reserve) / 1000;
         *account = Account {
             calls,
             at: now,
@@ -140,7 +185,7 @@ impl Budget {
                 .saved
                 .saturating_add(paid)
                 .saturating_add(gained)
-                .min(inner.saved_max),
+                .min(terms.saved_max),
         };
         let covered = ONE <= account.saved;
         if covered {
@@ -163,6 +208,14 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
+    fn budget(ratio: f64, reserve: u32, saved_max: u32, clock: ManualClock) -> Budget {
+        Budget::new()
+            .ratio(ratio)
+            .reserve(reserve)
+            .saved_max(saved_max)
+            .clock(clock.clock())
+    }
+
     #[test]
     fn grants_exactly_its_ratio() {
         for (ratio, calls, granted) in [
@@ -171,7 +224,7 @@ mod tests {
             (0.2, 7, 1),
             (0.0, 1000, 0),
         ] {
-            let budget = Budget::on(ratio, 0, 1000, ManualClock::new().clock());
+            let budget = budget(ratio, 0, 1000, ManualClock::new());
             for _ in 0..calls {
                 budget.deposit();
             }
@@ -186,7 +239,7 @@ mod tests {
     #[test]
     fn the_reserve_refills_by_time_and_is_capped() {
         let clock = ManualClock::new();
-        let budget = Budget::on(0.0, 10, 25, clock.clock());
+        let budget = budget(0.0, 10, 25, clock);
         assert!(!budget.withdraw());
         clock.advance(Duration::from_millis(100));
         assert!(budget.withdraw());
@@ -197,7 +250,7 @@ mod tests {
 
     #[test]
     fn threads_never_get_more_than_the_formula() {
-        let budget = Budget::on(0.25, 0, u32::MAX, ManualClock::new().clock());
+        let budget = budget(0.25, 0, u32::MAX, ManualClock::new());
         let granted: usize = std::thread::scope(|scope| {
             let work = || {
                 scope.spawn(|| {

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use swifttrack_breaker::stack::Stack;
 use swifttrack_breaker::{
-    AnyError, Backoff, Breaker, BreakerConfig, BreakerHandle, BreakerLayer, Budget, Cause,
-    ManualClock, Policy, RetryLayer, State, Window,
+    AnyError, Backoff, Breaker, BreakerConfig, BreakerHandle, BreakerLayer, Cause, ManualClock,
+    Policy, RetryLayer, State, Window,
 };
 use tokio::time::{self, Instant};
 use tokio_test::{assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{fail, ms, secs};
+use crate::support::{budget, fail, ms, secs};
 
 /// 1. tower-resilience 0.14 keeps its "sliding" counts until the next
 ///    transition: after 10,000 good calls, a window of 100 at 50 % takes 10,000
@@ -239,11 +239,11 @@ async fn a_layer_is_one_circuit_and_follows_tokios_clock() {
 fn a_budget_is_exact_and_idle_time_is_arithmetic() {
     let clock = ManualClock::new();
     for (ratio, granted) in [(0.6, 600), (0.3, 300)] {
-        let budget = Budget::on(ratio, 0, 10_000, clock.clock());
+        let budget = budget(ratio, 0, 10_000, clock);
         (0..1000).for_each(|_| budget.deposit());
         assert_eq!((0..1000).filter(|_| budget.withdraw()).count(), granted);
     }
-    let budget = Budget::on(0.0, 10, 100, clock.clock());
+    let budget = budget(0.0, 10, 100, clock);
     clock.advance(secs(30 * 24 * 3600));
     budget.deposit();
     assert_eq!((0..1000).filter(|_| budget.withdraw()).count(), 100);
@@ -262,7 +262,7 @@ async fn a_refusal_by_the_circuit_uses_up_no_retry_and_no_budget() {
         seen.lock().unwrap().push(start.elapsed().as_secs());
         async { Err::<(), _>("down") }
     });
-    let budget = Budget::on(3.0, 0, 100, ManualClock::new().clock());
+    let budget = budget(3.0, 0, 100, ManualClock::new());
     let service = Stack::new()
         .retry(RetryLayer::new(Backoff::new()).budget(budget.clone()))
         .breaker(BreakerLayer::new("cms", BreakerConfig::new()))

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use swifttrack_breaker::deadline::{Call, HasDeadline};
-use swifttrack_breaker::{Backoff, Budget, Jitter, ManualClock, Outcome, RetryLayer};
+use swifttrack_breaker::{Backoff, Jitter, ManualClock, Outcome, RetryLayer};
 use tokio::time::{self, Instant};
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{ms, secs};
+use crate::support::{budget, ms, secs};
 
 /// Fails until the given try, and counts the tries.
 fn fails_until(
@@ -120,7 +120,7 @@ async fn drops_the_failed_result_before_it_waits() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_budget_ends_retries_and_not_first_calls() {
     let clock = ManualClock::new();
-    let budget = Budget::on(0.5, 0, 100, clock.clock());
+    let budget = budget(0.5, 0, 100, clock);
     let (tries, service) = fails_until(u32::MAX);
     let retry = RetryLayer::new(Backoff::new()).budget(budget);
     let service = retry.layer(service);
@@ -132,7 +132,7 @@ async fn an_empty_budget_ends_retries_and_not_first_calls() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_will_not_be_made_is_not_paid_for() {
-    let budget = Budget::on(1.0, 0, 100, ManualClock::new().clock());
+    let budget = budget(1.0, 0, 100, ManualClock::new());
     let (_, service) = fails_until(u32::MAX);
     let none = RetryLayer::new(Backoff::new().retries(0)).budget(budget.clone());
     assert_eq!(none.layer(service).oneshot(()).await, Err("down"));

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use swifttrack_breaker::{
-    Backoff, BreakerConfig, BreakerHandle, BreakerLayer, Budget, Clock, Jitter, RetryLayer,
-    stack::Stack,
+    Backoff, BreakerConfig, BreakerHandle, BreakerLayer, Budget, Jitter, RetryLayer, stack::Stack,
 };
 use tokio::time::{self, Instant};
 use tower::{ServiceExt, service_fn};
@@ -25,7 +24,7 @@ async fn calls_stay_within_the_formula_of_the_budget() {
     });
     let retry = RetryLayer::new(Backoff::new().jitter(Jitter::Full))
         .seed(1)
-        .budget(Budget::on(RATIO, RESERVE, 100, Clock::tokio()));
+        .budget(Budget::new().ratio(RATIO).reserve(RESERVE));
     let service = Stack::new().retry(retry).service(partner);
 
     let start = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swifttrack_breaker::{BreakerHandle, Event, Transition, Transitions};
+use swifttrack_breaker::{BreakerHandle, Budget, Event, ManualClock, Transition, Transitions};
 
 pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -24,4 +24,13 @@ pub(crate) async fn next(transitions: &mut Transitions) -> Transition {
         Some(Event::Changed(transition)) => transition,
         other => panic!("expected a transition, got {other:?}"),
     }
+}
+
+/// A budget on a clock that moves by hand.
+pub(crate) fn budget(ratio: f64, reserve: u32, saved_max: u32, clock: ManualClock) -> Budget {
+    Budget::new()
+        .ratio(ratio)
+        .reserve(reserve)
+        .saved_max(saved_max)
+        .clock(clock.clock())
 }
