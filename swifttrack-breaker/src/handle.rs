@@ -159,10 +159,25 @@ impl BreakerHandle {
     /// # Errors
     ///
     /// As [`call`](Self::call).
+    #[inline]
     pub fn run<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, Error<E>> {
+        self.run_with(&AnyError, call)
+    }
+
+    /// Makes one blocking call, and has its result judged.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    #[inline]
+    pub fn run_with<T, E>(
+        &self,
+        classifier: &impl Classifier<T, E>,
+        call: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error<E>> {
         let ticket = self.try_acquire().map_err(Error::Refused)?;
         let result = call();
-        ticket.finish(AnyError.classify(result.as_ref()));
+        ticket.finish(classifier.classify(result.as_ref()));
         result.map_err(Error::Inner)
     }
 

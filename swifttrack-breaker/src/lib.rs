@@ -55,6 +55,28 @@
 //! can wait for it, such as a durable job, or take a place in the queue with
 //! [`BreakerHandle::acquire`].
 
+//!
+//! # Metrics and logs
+//!
+//! By the `metrics` facade, under the circuit's name, unless
+//! [`metrics`](BreakerConfig::metrics) is off:
+//!
+//! | name | kind | labels |
+//! |---|---|---|
+//! | `circuit_calls_total` | counter | `circuit`, `outcome` = `success` (where [counted](BreakerConfig::count_successes)), `failure`, `throttled`, `ignored`, `slow`, `refused`, `stale` |
+//! | `circuit_transitions_total` | counter | `circuit`, `to`, `reason` |
+//! | `circuit_state` | gauge | `circuit`: 0 closed, 1 open, 2 half-open, 3 forced open, 4 disabled, 5 observe |
+//!
+//! Successes and refusals are handed over in lots of 256, at each transition and
+//! at each [`snapshot`](BreakerHandle::snapshot): take one before the metrics are
+//! read, or every few seconds. Each transition is a line by `tracing`, a refusal is none.
+//!
+//! # What it does not have
+//!
+//! What tower has and does well: a rate limit, for which [`ShedLayer`](shed::ShedLayer)
+//! makes a refusal of its waiting, and `Buffer` around a service that is not `Clone`.
+//! Hedging, adaptive limits and fallbacks are left to those who need them.
+
 pub mod breaker;
 pub mod bulkhead;
 pub mod chaos;

@@ -1,10 +1,4 @@
-//! What a circuit hands to the `metrics` facade.
-//!
-//! | name | kind | labels |
-//! |---|---|---|
-//! | `circuit_calls_total` | counter | `circuit`, `outcome` = `success` (where counted), `failure`, `throttled`, `ignored`, `slow`, `refused`, `stale` |
-//! | `circuit_transitions_total` | counter | `circuit`, `to`, `reason` |
-//! | `circuit_state` | gauge | `circuit`: 0 closed, 1 open, 2 half-open, 3 forced open, 4 disabled, 5 observe |
+//! What a circuit hands to the `metrics` facade; the names are in the docs of the crate.
 
 use std::sync::{Arc, Mutex, TryLockError};
 

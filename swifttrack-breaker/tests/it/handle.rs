@@ -247,6 +247,8 @@ async fn call_and_run_report_and_refuse() {
         cms.call_with(&ignore, async { Err("rejected") }).await,
         Err(Error::Inner("rejected"))
     );
+    let rejected = cms.run_with(&ignore, || Err("rejected"));
+    assert_eq!(rejected, Err(Error::Inner("rejected")));
     assert_eq!(cms.snapshot().consecutive_failures, 1);
     assert_eq!(cms.run(|| Err::<(), _>("down")), Err(Error::Inner("down")));
     let refused = cms.call(async { panic!("must not be polled") }).await;
