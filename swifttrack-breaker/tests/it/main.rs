@@ -1,5 +1,6 @@
 //! The crate as its users meet it.
 
+mod allocations;
 mod beside;
 mod contract;
 mod defects;
@@ -8,6 +9,7 @@ mod handle;
 mod model;
 mod registry;
 mod retry;
+mod seen;
 mod service;
 mod shadow;
 mod stack;
