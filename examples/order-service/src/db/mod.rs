@@ -5,6 +5,8 @@
 mod batch;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::time::Duration;
