@@ -1,0 +1,13 @@
+//! The same, of a step that has a policy.
+#[path = "parts/mod.rs"]
+mod parts;
+
+use parts::*;
+use swifttrack_saga::{Retry, Saga, Tune as _};
+
+fn main() {
+    let _ = Saga::<NewOrder>::define("order", 1, |s, order| {
+        let charge = s.step(ChargeCard.retry(Retry::never()), order);
+        s.finish(charge)
+    });
+}
