@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod child;
 mod compile_fail;
 mod engine;
 #[cfg(feature = "conformance")]
