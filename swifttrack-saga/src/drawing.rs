@@ -21,9 +21,12 @@ impl Definition {
         for (place, node) in self.nodes.iter().enumerate() {
             let name = &node.name;
             let _ = match node.undo {
-                Undo::By { .. } => writeln!(out, "  n{place} -. undo .-> u{place}[/undo {name}/]"),
+                Undo::By { .. } => {
+                    writeln!(out, "  n{place} -. undo .-> u{place}[/\"undo {name}\"/]")
+                }
                 Undo::Irrevocable(reason) => {
-                    writeln!(out, "  n{place} -. stays .-> u{place}>{reason:?}]")
+                    let reason = reason.replace('"', "#quot;");
+                    writeln!(out, "  n{place} -. stays .-> u{place}>\"{reason}\"]")
                 }
                 Undo::Nothing | Undo::Never => Ok(()),
             };
@@ -80,13 +83,13 @@ impl Definition {
 fn shape(node: &Node) -> String {
     let name = &node.name;
     match node.kind {
-        Kind::Step => format!("[{name}]"),
-        Kind::Forward => format!("[{name} ▸]"),
-        Kind::Pivot => format!("{{{{{name}}}}}"),
-        Kind::Sleep(pause) => format!("([{name} {pause:?}])"),
+        Kind::Step => format!("[\"{name}\"]"),
+        Kind::Forward => format!("[\"{name} ▸\"]"),
+        Kind::Pivot => format!("{{{{\"{name}\"}}}}"),
+        Kind::Sleep(pause) => format!("([\"{name} {pause:?}\"])"),
         Kind::Signal {
             limit: Some(limit), ..
-        } => format!(">{name} {limit:?}]"),
-        Kind::Signal { limit: None, .. } => format!(">{name}]"),
+        } => format!(">\"{name} {limit:?}\"]"),
+        Kind::Signal { limit: None, .. } => format!(">\"{name}\"]"),
     }
 }

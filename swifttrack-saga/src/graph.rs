@@ -2,15 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::definition::Node;
+use crate::definition::{Node, Undo};
 use crate::erased::{Codec, ErasedStep, ErasedUndo, Value};
 use crate::error::clip;
 use crate::saga::{DefineError, check_name};
 
 /// No definition has more nodes.
 pub(crate) const NODES_MAX: usize = 256;
+/// How long one attempt may be allowed to take.
+const ATTEMPT_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_hours(30 * 24);
 
 /// The nodes so far. Cells, since references and builder share it.
 #[derive(Debug, Default)]
@@ -124,6 +129,9 @@ impl Graph {
         if nodes.len() >= NODES_MAX {
             self.fail(DefineError::too_many(clip(&node.name, 100)));
         }
+        if let Err(fault) = check_policies(&node) {
+            self.fail(fault);
+        }
         node.refs = refs.to_vec();
         node.stage = stage;
         nodes.push(node);
@@ -137,6 +145,22 @@ impl Graph {
     fn fail(&self, fault: DefineError) {
         self.fault.borrow_mut().get_or_insert(fault);
     }
+}
+
+/// Refuses times in which nothing can be done, and those that no clock can hold.
+fn check_policies(node: &Node) -> Result<(), DefineError> {
+    let undo = match node.undo {
+        Undo::By { policy, .. } => Some(policy),
+        _ => None,
+    };
+    let mut policies = node.policy.into_iter().chain(undo);
+    policies.try_for_each(|policy| {
+        let timeout = policy.attempt_timeout;
+        match ATTEMPT_TIMEOUTS.contains(&timeout) {
+            true => Ok(()),
+            false => Err(DefineError::attempt_timeout(&node.name, timeout)),
+        }
+    })
 }
 
 impl fmt::Debug for Expr {

@@ -93,7 +93,11 @@ impl Retry {
     /// The same, spread by `noise` (any number, all equally likely).
     pub(crate) fn spread(&self, n: u32, noise: u32) -> Option<Duration> {
         let pause = self.pause(n)?;
-        let part = |of: Duration| of.mul_f64(f64::from(noise) / f64::from(u32::MAX));
+        // In whole numbers, since the longest pause there is does not fit into a float.
+        let part = |of: Duration| {
+            let micros = of.as_micros() * u128::from(noise) / u128::from(u32::MAX);
+            Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        };
         Some(match self.jitter {
             Jitter::None => pause,
             Jitter::Full => part(pause),
@@ -143,7 +147,9 @@ impl Policy {
     #[must_use]
     pub fn worst_case(&self) -> Option<Duration> {
         let retries = u32::from(self.retry.times?);
-        let pauses: Duration = (1..=retries).filter_map(|n| self.retry.pause(n)).sum();
+        let pauses = (1..=retries).try_fold(Duration::ZERO, |sum, n| {
+            sum.checked_add(self.retry.pause(n)?)
+        })?;
         // An attempt after one of unknown outcome asks first, and asking may take as long.
         let first = self.attempt_timeout;
         let repeated = self.attempt_timeout.checked_mul(2)?.checked_mul(retries)?;
@@ -163,4 +169,55 @@ pub enum Late {
 
 impl Late {
     pub(crate) const DEFAULT: Self = Self::Quiet(Duration::from_secs(30));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn pauses_grow_up_to_their_cap_and_run_out() {
+        let retry = Retry::exponential(SECOND)
+            .factor(3)
+            .cap(SECOND * 20)
+            .times(5);
+        let pauses: Vec<_> = (1..=6).map(|n| retry.pause(n)).collect();
+        let seconds = [1, 3, 9, 20, 20].map(|n| Some(SECOND * n));
+        assert_eq!(pauses, [&seconds[..], &[None]].concat());
+        assert_eq!(Retry::never().pause(1), None);
+        let without_end = retry.without_end();
+        assert_eq!(without_end.pause(u32::MAX), Some(SECOND * 20));
+    }
+
+    #[test]
+    fn a_spread_pause_is_never_longer() {
+        for first in [Duration::ZERO, SECOND, Duration::MAX] {
+            let retry = Retry::exponential(first).cap(Duration::MAX);
+            for noise in [0, 1, u32::MAX / 2, u32::MAX] {
+                let full = retry.jitter(Jitter::Full).spread(3, noise).unwrap();
+                let equal = retry.jitter(Jitter::Equal).spread(3, noise).unwrap();
+                let pause = retry.pause(3).unwrap();
+                assert!(full <= pause && equal <= pause && equal >= pause / 2);
+            }
+        }
+        let retry = Retry::exponential(SECOND).jitter(Jitter::Full);
+        assert_eq!(retry.spread(1, 0), Some(Duration::ZERO));
+        assert_eq!(retry.spread(1, u32::MAX), Some(SECOND));
+    }
+
+    #[test]
+    fn the_worst_case_has_each_attempt_each_question_and_each_pause() {
+        let policy = Policy::forward();
+        // Six attempts and five questions of 10 s; pauses of 2, 4, 8, 16, 32 s.
+        assert_eq!(policy.worst_case(), Some(SECOND * (110 + 62)));
+        assert_eq!(Policy::backward().worst_case(), None);
+        let longest = Retry::exponential(Duration::MAX).cap(Duration::MAX);
+        assert_eq!(
+            policy.retry(longest).worst_case(),
+            None,
+            "longer than there is time"
+        );
+    }
 }

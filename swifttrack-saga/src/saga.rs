@@ -36,7 +36,8 @@ impl<I: Payload> Saga<I> {
     /// # Errors
     ///
     /// When two nodes have one name, when a name has characters that a key cannot have, when
-    /// there are more than 256 nodes, or when a step is added beside an open group.
+    /// there are more than 256 nodes, when a step is added beside an open group, or when an
+    /// attempt is allowed less than 1 ms or more than 30 days.
     pub fn define<O, F>(name: &str, version: u32, write: F) -> Result<Saga<I, O>, DefineError>
     where
         O: Payload,
@@ -131,6 +132,12 @@ impl DefineError {
     pub(crate) fn in_group(name: &str) -> Self {
         Self(format!(
             "{name:?} was added to the saga while a group was open: add it to the group"
+        ))
+    }
+
+    pub(crate) fn attempt_timeout(name: &str, timeout: Duration) -> Self {
+        Self(format!(
+            "an attempt of {name:?} may take {timeout:?}: allow it 1 ms to 30 days"
         ))
     }
 

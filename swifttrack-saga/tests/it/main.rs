@@ -4,6 +4,7 @@
 
 mod child;
 mod compile_fail;
+mod definition;
 mod engine;
 #[cfg(feature = "conformance")]
 mod memory;
