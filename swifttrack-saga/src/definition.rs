@@ -16,6 +16,7 @@ pub struct Definition {
     pub(crate) stages: Vec<Range<u16>>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) fingerprint: u64,
+    pub(crate) shape: Arc<str>,
 }
 
 impl Definition {

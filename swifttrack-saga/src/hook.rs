@@ -127,6 +127,8 @@ pub enum What {
         who: Arc<str>,
         /// Why.
         reason: Arc<str>,
+        /// False if it changed nothing: the saga had moved on, or the verb does not fit.
+        applied: bool,
     },
     /// A person should look: an undo keeps failing, or the saga is blocked.
     Attention {

@@ -76,12 +76,43 @@
 //! # }
 //! ```
 //!
+//! # To be seen
+//!
+//! [`Engine::get`], [`list`](Engine::list), [`history`](Engine::history) and
+//! [`watch`](Engine::watch) show single sagas; [`hook`] shows every transition. By `tracing` there
+//! is a span `saga` and inside it a span for each `attempt`, which a [`TraceLink`] ties to the
+//! starter's trace over restarts. By `metrics`, whose recorder has to be there before
+//! [`spawn`](EngineBuilder::spawn):
+//!
+//! | name | labels | what |
+//! |---|---|---|
+//! | `saga_started_total`, `saga_parked_total`, `saga_attention_total` | `definition` | sagas |
+//! | `saga_ended_total` | `definition`, `outcome` | `completed`, `compensated` |
+//! | `saga_attempts_total` | `definition`, `step`, `outcome` | `done`, `rejected`, `retry`, `unknown`, `blocked`, `undone`, `not_undone` |
+//! | `saga_attempt_seconds` | `definition`, `step` | how long attempts take |
+//! | `saga_commit_seconds`, `saga_batch_changes` | | commits, and how many sagas share one |
+//! | `saga_transitions_total`, `saga_commits_stuck_total` | | journal rows; commits that fail alone |
+//! | `saga_active`, `saga_shards` | | sagas in memory; shards held |
+//! | `saga_takeovers_total`, `saga_fenced_total` | | shards taken from the dead; changes refused to us |
+//!
+//! # A saga as a step of another
+//!
+//! There is no kind of step for it: one step starts the child, a signal brings its end, and the
+//! undo cancels it. `examples/child_saga.rs` does it, both ways.
+//!
+//! # Before a deployment
+//!
+//! [`EngineBuilder::check_deploy`] says which running sagas a new binary could not continue.
+//! A definition that has changed under its version is refused when the engine begins, by the
+//! first difference of its [shape](definition::Definition::shape).
+//!
 //! # Modules
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`definition`] | the saga as data: nodes, stages, kinds, drawing, times |
 //! | [`hook`] | what an application sees of every transition, in the transaction that commits it |
+//! | [`payload`] | what lies between payloads and the database: nothing, or an encryption |
 //! | [`store`] | where sagas live: the trait, its laws, and the stores |
 //! | `verify` (feature) | what can go wrong with your saga, explored in virtual time |
 //! | `conformance` (feature) | the laws of a store, as tests |
@@ -104,6 +135,7 @@ mod graph;
 mod group;
 mod guard;
 mod inputs;
+pub mod payload;
 mod policy;
 mod reference;
 mod saga;
@@ -111,6 +143,7 @@ mod signal;
 #[cfg(test)]
 mod simulation;
 mod step;
+mod trace;
 mod tune;
 #[cfg(feature = "verify")]
 pub mod verify;
@@ -118,9 +151,11 @@ mod worst_case;
 
 pub use self::accept::{ForwardTask, PivotTask, Task, Undoable};
 pub use self::builder::{AfterPivot, BeforePivot, Finished, SagaBuilder};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use self::engine::Joined;
 pub use self::engine::{
-    Answer, By, Engine, EngineBuilder, Error, Snapshot, StartError, Started, Status, StepSnapshot,
-    StepStatus, Watch,
+    Answer, By, DeployReport, Engine, EngineBuilder, Erasure, Error, Snapshot, StartError, Started,
+    Status, StepSnapshot, StepStatus, Stranded, Watch,
 };
 pub use self::error::{Class, ForwardError, NotYet, StepError};
 pub use self::group::{Group, Member, Members};
@@ -130,5 +165,6 @@ pub use self::reference::StepRef;
 pub use self::saga::{DefineError, Saga};
 pub use self::signal::{Await, AwaitForward, OrNone, Signal, Within};
 pub use self::step::{Attempt, Compensate, Evidence, ForwardStep, Payload, Resolution, Step};
+pub use self::trace::TraceLink;
 pub use self::tune::{ByUndo, Irrevocable, Onward, ReadOnly, Tune, TuneForward, Tuned};
 pub use self::worst_case::WorstCase;

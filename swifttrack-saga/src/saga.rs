@@ -59,6 +59,7 @@ impl<I: Payload> Saga<I> {
             nodes,
             deadline: None,
             fingerprint: 0,
+            shape: "".into(),
         };
         definition.seal(&exprs, &refs);
         Ok(Saga {

@@ -241,7 +241,9 @@ fn happened(out: &mut Projected, transition: &Transition, at: &str) -> bool {
             ));
             return true;
         }
-        What::Operator { verb, who, reason } => out.events.push(Draft::new(
+        What::Operator {
+            verb, who, reason, ..
+        } => out.events.push(Draft::new(
             "ORDER_OPERATOR_ACTION",
             json!({"verb": &**verb, "who": &**who, "reason": &**reason}),
         )),

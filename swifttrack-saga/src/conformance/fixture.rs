@@ -255,7 +255,7 @@ pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 pub(super) async fn expired(store: &dyn Store, worker: WorkerId) {
     until("the worker's lease has run out", async || {
         let survey = store.survey(&[GROUP.to_owned()]).await.expect("a survey");
-        !survey.workers.iter().any(|(alive, _)| *alive == worker)
+        !survey.workers.iter().any(|alive| alive.worker == worker)
     })
     .await;
 }

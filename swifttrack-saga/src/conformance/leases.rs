@@ -241,9 +241,14 @@ pub async fn a_survey_counts_who_holds_what(store: &dyn Store) {
     let of_b = survey
         .workers
         .iter()
-        .find(|(worker, _)| *worker == b)
+        .find(|alive| alive.worker == b)
         .expect("b lives");
-    assert_eq!(of_b.1, known);
+    assert_eq!(of_b.definitions, known);
+    let left = of_b.lease_until.since(survey.now);
+    assert!(
+        left > LONG / 2 && left <= LONG,
+        "its lease has {left:?} left"
+    );
     let held = |worker| {
         let held = survey
             .held

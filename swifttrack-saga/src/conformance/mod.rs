@@ -23,10 +23,10 @@
 //! | module | laws |
 //! |---|---|
 //! | [`commits`] | a batch is one transaction, and each change has its own outcome |
-//! | [`starts`] | one id is one saga |
+//! | [`starts`] | one id is one saga, and one version one definition |
 //! | [`leases`] | who may write, and who no longer |
 //! | [`inbox`] | requests and signals are found |
-//! | [`reading`] | loading, listing, history, retention |
+//! | [`reading`] | loading, listing, history, erasure, retention |
 //! | [`hooks`] | what the application sees of a commit |
 
 // A law says what it found by panicking; that is what it is for.
@@ -63,7 +63,8 @@ macro_rules! store_conformance {
                 a_commit_can_be_read_back
                 empty_payloads_are_not_absent_ones
                 a_full_batch_is_one_commit;
-            starts: the_same_start_twice_is_one_saga
+            starts: a_shape_is_kept_as_it_was_first_seen
+                the_same_start_twice_is_one_saga
                 another_input_is_told
                 an_id_is_taken_after_the_end_too
                 an_id_is_taken_in_another_version_too
@@ -100,7 +101,9 @@ macro_rules! store_conformance {
                 history_goes_by_seq
                 unknown_names_are_empty
                 only_old_ended_sagas_are_pruned
-                a_pruned_id_is_free_again;
+                a_pruned_id_is_free_again
+                an_erased_saga_keeps_its_facts
+                a_running_saga_is_not_erased;
         }
     };
     (@laws $attrs:tt $make:path; $($module:ident: $($law:ident)*;)*) => {

@@ -1,10 +1,12 @@
-//! Loading, listing, history, retention.
+//! Loading, listing, history, erasure, retention.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::fixture::{DEFINITION, ENDED, GROUP, Owner, live, loaded, past_pivot, start, until};
+use super::fixture::{
+    DEFINITION, ENDED, GROUP, Owner, live, loaded, past_pivot, signal, start, until,
+};
 use crate::store::{Head, Outcome, Page, Store, Timestamp};
 
 /// What a takeover loads: those that wait for nothing, page by page.
@@ -242,4 +244,37 @@ pub async fn a_pruned_id_is_free_again(store: &dyn Store) {
     again.head = past_pivot();
     let outcomes = owner.commit(store, vec![again]).await;
     assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}");
+}
+
+/// What it carried goes, signals included; what happened stays, and so does the id.
+pub async fn an_erased_saga_keeps_its_facts(store: &dyn Store) {
+    let owner = Owner::of(store).await;
+    let saga = owner.started(store, "a").await;
+    let beside = owner.started(store, "b").await;
+    store.signal(signal("a", "once")).await.expect("a signal");
+    let mut end = owner.next(&loaded(store, saga).await);
+    end.head = ENDED;
+    owner.must(store, end).await;
+    let rows = async |saga| store.history(saga, 0, 10).await.expect("a read");
+    let before = rows(saga).await;
+    assert!(store.erase(saga).await.expect("an erasure"));
+    assert!(store.erase(saga).await.expect("once more"));
+    let after = rows(saga).await;
+    assert_eq!(after.len(), before.len());
+    for (was, is) in before.iter().zip(&after) {
+        assert!(was.payload.is_some() && is.payload.is_none(), "{is:?}");
+        assert_eq!((was.seq, was.kind, was.at), (is.seq, is.kind, is.at));
+        assert_eq!(was.facts, is.facts);
+    }
+    assert!(rows(beside).await[0].payload.is_some());
+    let found = store.find(DEFINITION, "a").await.expect("a read");
+    assert_eq!(found.map(|found| found.saga), Some(saga));
+}
+
+/// What still runs needs what it carries.
+pub async fn a_running_saga_is_not_erased(store: &dyn Store) {
+    let owner = Owner::of(store).await;
+    let saga = owner.started(store, "a").await;
+    assert!(!store.erase(saga).await.expect("an answer"));
+    assert!(loaded(store, saga).await.journal[0].payload.is_some());
 }

@@ -1,9 +1,9 @@
-//! One id is one saga (law 6).
+//! One id is one saga, and one version one definition.
 
 use uuid::Uuid;
 
-use super::fixture::{ENDED, Owner, loaded, start};
-use crate::store::{Outcome, Store};
+use super::fixture::{DEFINITION, ENDED, Owner, loaded, start};
+use crate::store::{Outcome, Shape, Store};
 
 fn exists(outcome: &Outcome) -> Option<(Uuid, bool)> {
     match outcome {
@@ -125,4 +125,21 @@ pub async fn of_many_concurrent_starts_one_wins(store: &dyn Store) {
         .filter(|o| exists(o).is_some_and(|(_, same)| same))
         .count();
     assert_eq!(told, 3 * ids.len(), "{all:?}");
+}
+
+/// A definition that has changed under its version is found out by what is kept of it.
+pub async fn a_shape_is_kept_as_it_was_first_seen(store: &dyn Store) {
+    let shape = |version, text: &str| Shape {
+        definition: DEFINITION.to_owned(),
+        version,
+        text: text.to_owned(),
+    };
+    let look = store.describe(&[shape(1, "seen")], false).await;
+    assert_eq!(look.expect("a look"), ["seen"], "a look keeps nothing");
+    let kept = async |shapes: &[Shape]| store.describe(shapes, true).await.expect("what is kept");
+    assert_eq!(kept(&[shape(1, "one")]).await, ["one"]);
+    let both = [shape(2, "two"), shape(1, "other")];
+    assert_eq!(kept(&both).await, ["two", "one"]);
+    assert_eq!(kept(&[shape(1, "one")]).await, ["one"]);
+    assert!(kept(&[]).await.is_empty());
 }

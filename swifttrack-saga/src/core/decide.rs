@@ -446,6 +446,7 @@ fn commanded(definition: &Definition, state: &State, command: Command) -> Entry 
     entry.facts.ignored = !fits;
     entry.node = place.and_then(|place| u16::try_from(place).ok());
     if command.verb == "resolve" {
+        entry.facts.done = body.output.is_some();
         entry.payload = body.output.map(|output| output.into_bytes().into());
     }
     entry
@@ -459,4 +460,7 @@ pub(crate) struct Body {
     /// The output of a step that was found done, as JSON text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
+    /// The same, sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sealed: Option<Vec<u8>>,
 }

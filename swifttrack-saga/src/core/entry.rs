@@ -95,6 +95,12 @@ pub(crate) struct Facts {
     pub(crate) who: Option<Arc<str>>,
     #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<Arc<str>>,
+    /// An operator found that it took effect.
+    #[serde(rename = "o", default, skip_serializing_if = "is_false")]
+    pub(crate) done: bool,
+    /// The trace that its starter was in; on the first row.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<Arc<str>>,
     /// The verb of an operator, or the name of a signal.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub(crate) word: Option<Arc<str>>,

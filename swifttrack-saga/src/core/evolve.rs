@@ -243,9 +243,11 @@ fn interrupt(state: &mut State, entry: &Entry) {
 
 fn hear(definition: &Definition, state: &mut State, entry: &Entry, effects: &mut Effects) {
     state.heard.extend(entry.facts.number);
-    let (Some(name), Some(words)) = (&entry.facts.word, &entry.payload) else {
+    let Some(name) = &entry.facts.word else {
         return;
     };
+    // Words that were erased were words all the same.
+    let words = entry.payload.clone().unwrap_or_default();
     let listener = (0_u16..)
         .zip(&definition.nodes)
         .find(|(_, node)| matches!(node.kind, Kind::Signal { .. }) && node.name == *name);
@@ -254,13 +256,13 @@ fn hear(definition: &Definition, state: &mut State, entry: &Entry, effects: &mut
     match node.status {
         Status::Listening => {
             node.status = Status::Done;
-            effects.outputs.push((place, Output::Heard(words.clone())));
+            effects.outputs.push((place, Output::Heard(words)));
         }
         // Of several that come too early, the first counts.
         Status::Off if !state.inbox.iter().any(|heard| heard.name == *name) => {
             state.inbox.push(Heard {
                 name: name.clone(),
-                words: words.clone(),
+                words,
             });
         }
         _ => (),
@@ -300,18 +302,20 @@ fn operate(
                 node.status = Status::Done;
                 effects.outputs.push((place, Output::Nothing));
             }
-            "resolve" => match (&entry.payload, undoing) {
-                (Some(_), true) => node.status = Status::Undone,
-                (None, true) => {
+            // Not by its payload, which may be erased.
+            "resolve" => match (entry.facts.done, undoing) {
+                (true, true) => node.status = Status::Undone,
+                (false, true) => {
                     node.tries = 0;
                     node.status = Status::UndoReady;
                 }
-                (Some(output), false) => {
+                (true, false) => {
                     node.status = Status::Done;
                     node.maybe = false;
-                    effects.outputs.push((place, Output::Bytes(output.clone())));
+                    let output = entry.payload.clone().unwrap_or_default();
+                    effects.outputs.push((place, Output::Bytes(output)));
                 }
-                (None, false) => {
+                (false, false) => {
                     node.maybe = false;
                     node.tries = 0;
                     let plan = &definition.nodes[usize::from(place)];

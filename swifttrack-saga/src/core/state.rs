@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use crate::definition::{Definition, Kind, Undo};
 use crate::hook::Failure;
-use crate::store::Timestamp;
+use crate::store::{Standing, Timestamp};
 
-/// Coarse states, as heads and lists carry them.
-pub(crate) const RUNNING: i16 = 0;
-pub(crate) const TURNING_BACK: i16 = 1;
-pub(crate) const PARKED: i16 = 2;
-pub(crate) const PAUSED: i16 = 3;
+/// Terminal states, as a store hears them.
 pub(crate) const ENDED_COMPLETED: i16 = 10;
 pub(crate) const ENDED_COMPENSATED: i16 = 11;
 
@@ -187,10 +183,10 @@ impl State {
         match self.phase {
             Phase::Completed => ENDED_COMPLETED,
             Phase::Compensated => ENDED_COMPENSATED,
-            _ if self.parked.is_some() => PARKED,
-            _ if self.paused => PAUSED,
-            Phase::Forward => RUNNING,
-            Phase::Halting | Phase::Backward => TURNING_BACK,
+            _ if self.parked.is_some() => Standing::Parked.number(),
+            _ if self.paused => Standing::Paused.number(),
+            Phase::Forward => Standing::Running.number(),
+            Phase::Halting | Phase::Backward => Standing::TurningBack.number(),
         }
     }
 

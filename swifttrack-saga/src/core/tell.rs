@@ -64,6 +64,7 @@ pub(crate) fn tell(definition: &Definition, entry: &Entry) -> What {
             verb: text(&facts.word),
             who: text(&facts.who),
             reason: text(&facts.why),
+            applied: !facts.ignored,
         },
         EntryKind::Attention => What::Attention {
             reason: text(&facts.message),

@@ -1,11 +1,12 @@
 //! What may be asked of a running saga, from any process.
 
+use std::sync::Arc;
+
 use crate::core::Body;
 use crate::engine::Engine;
-use crate::engine::attempt::PAYLOAD_BYTES_MAX;
 use crate::engine::error::Error;
 use crate::engine::shared::Event;
-use crate::engine::start::check_id;
+use crate::engine::start::{check_id, check_length};
 use crate::error::clip;
 use crate::signal::Signal;
 use crate::step::Payload;
@@ -51,6 +52,17 @@ pub enum Answer {
     NotDone,
 }
 
+/// What became of an [erasure](Engine::erase).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erasure {
+    /// The saga carries nothing any more.
+    Done,
+    /// It has not ended, and needs what it carries.
+    Running,
+    /// There is no such saga.
+    NotFound,
+}
+
 impl Engine {
     /// Asks a saga to turn back. Accepted is a promise: it will, unless it ends first.
     ///
@@ -93,7 +105,7 @@ impl Engine {
     ) -> Result<Sighting, Error> {
         let body = Body {
             step: step.map(str::to_owned),
-            output: None,
+            ..Body::default()
         };
         self.ask("retry", definition, id, Some(body), by).await
     }
@@ -113,7 +125,7 @@ impl Engine {
     ) -> Result<Sighting, Error> {
         let body = Body {
             step: Some(step.to_owned()),
-            output: None,
+            ..Body::default()
         };
         self.ask("skip", definition, id, Some(body), by).await
     }
@@ -131,17 +143,22 @@ impl Engine {
         answer: Answer,
         by: By,
     ) -> Result<Sighting, Error> {
-        let output = match answer {
-            Answer::Done(output) if output.len() > PAYLOAD_BYTES_MAX => {
-                return Err(Error::invalid("the output is too large"));
-            }
-            Answer::Done(output) => Some(output),
-            Answer::NotDone => None,
-        };
-        let body = Body {
+        let mut body = Body {
             step: Some(step.to_owned()),
-            output,
+            ..Body::default()
         };
+        if let Answer::Done(output) = answer {
+            check_length("the output", output.len())?;
+            if self.shared.with.codec.is_none() {
+                body.output = Some(output);
+            } else {
+                let plain = output.into_bytes().into();
+                let Some(sealed) = self.sealed(definition, id, plain).await? else {
+                    return Ok(Sighting::NotFound);
+                };
+                body.sealed = Some(sealed.to_vec());
+            }
+        }
         self.ask("resolve", definition, id, Some(body), by).await
     }
 
@@ -150,7 +167,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the store cannot be used, or the words are too large.
+    /// When the store cannot be used, the words or the key are too large, or nothing in the
+    /// versions that are registered here waits for such a signal.
     pub async fn signal<T: Payload>(
         &self,
         definition: &str,
@@ -162,25 +180,50 @@ impl Engine {
         check_id(id)?;
         let payload = serde_json::to_vec(words)
             .map_err(|error| Error::invalid(format!("the words cannot be encoded: {error}")))?;
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(Error::invalid("the words are too large"));
-        }
+        check_length("what the signal says", payload.len())?;
         if dedupe.len() > DEDUPE_BYTES_MAX {
-            return Err(Error::invalid("the key against duplicates is too long"));
+            let length = dedupe.len();
+            return Err(Error::invalid(format!(
+                "the key against duplicates has {length} bytes; the most is {DEDUPE_BYTES_MAX}"
+            )));
         }
+        if !self.shared.registry.may_hear(definition, signal.name()) {
+            let name = signal.name();
+            return Err(Error::invalid(format!(
+                "no version of {definition:?} that is registered here waits for {name:?}"
+            )));
+        }
+        let Some(payload) = self.sealed(definition, id, payload.into()).await? else {
+            return Ok(SignalOutcome::NotFound);
+        };
         let stored = StoredSignal {
             n: 0,
             definition: definition.to_owned(),
             id: id.to_owned(),
             name: signal.name().to_owned(),
             dedupe: dedupe.to_owned(),
-            payload: payload.into(),
+            payload,
         };
         let outcome = self.shared.store.signal(stored).await?;
         if let SignalOutcome::Accepted { saga } = outcome {
             self.look(saga);
         }
         Ok(outcome)
+    }
+
+    /// A payload for a saga as it is stored; none if there is no such saga to seal it for.
+    async fn sealed(
+        &self,
+        definition: &str,
+        id: &str,
+        plain: Arc<[u8]>,
+    ) -> Result<Option<Arc<[u8]>>, Error> {
+        let Some(codec) = &self.shared.with.codec else {
+            return Ok(Some(plain));
+        };
+        check_id(id)?;
+        let found = self.shared.store.find(definition, id).await?;
+        Ok(found.map(|found| codec.seal(found.saga, &plain).into()))
     }
 
     async fn ask(
@@ -214,6 +257,27 @@ impl Engine {
             self.look(saga);
         }
         Ok(sighting)
+    }
+
+    /// Blanks what a saga that has ended carried: its input, its outputs, what signals said.
+    /// What happened, when, and by whose word stays, codes and messages of errors too, and so
+    /// does the id, with a digest of the input that it was started with.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it may or may not be done. Doing it again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be used.
+    pub async fn erase(&self, definition: &str, id: &str) -> Result<Erasure, Error> {
+        let Some(found) = self.shared.store.find(definition, id).await? else {
+            return Ok(Erasure::NotFound);
+        };
+        Ok(match self.shared.store.erase(found.saga).await? {
+            true => Erasure::Done,
+            false => Erasure::Running,
+        })
     }
 
     /// If the saga is here, its lane looks at once; if it is evicted, a sweep does.

@@ -11,10 +11,13 @@ use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::engine::keeper::Keeper;
 use crate::engine::lane::Lane;
-use crate::engine::registry::{Registered, Registry};
+use crate::engine::meter;
+use crate::engine::registry::{Registered, Registry, With};
 use crate::engine::shared::{LANES, LaneSender, STARTS_MAX, Settings, Shared};
+use crate::payload::PayloadCodec;
 use crate::saga::Saga;
 use crate::store::{Store, WorkerId};
+use crate::trace::TraceLink;
 
 /// What an engine is made of. Made by [`Engine::builder`].
 ///
@@ -28,10 +31,11 @@ use crate::store::{Store, WorkerId};
 /// - `retention`: for ever
 #[must_use = "an engine begins with `spawn`"]
 pub struct EngineBuilder {
-    store: Arc<dyn Store>,
-    registry: Registry,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) registry: Registry,
     clash: Option<Error>,
     settings: Settings,
+    with: With,
 }
 
 impl EngineBuilder {
@@ -49,24 +53,23 @@ impl EngineBuilder {
                 crashes_max: 3,
                 retention: None,
             },
+            with: With::default(),
         }
     }
 
     /// Knows this saga: any number of definitions, and several versions of each.
     pub fn register<I, O>(mut self, saga: &Saga<I, O>) -> Self {
-        if !self.registry.add(Registered::new(saga)) {
-            let definition = saga.definition();
-            let (name, version) = (definition.name(), definition.version());
-            let message = format!("two definitions are {name:?} version {version}");
-            self.clash.get_or_insert(Error::invalid(message));
+        if let Err(clash) = self.registry.add(Registered::new(saga)) {
+            self.clash.get_or_insert(clash);
         }
         self
     }
 
     /// How long others wait before they take over what this process held when it dies. It is
-    /// renewed three times as often. At least 100 ms.
+    /// renewed three times as often. From 100 ms to an hour.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = lease.max(Duration::from_millis(100));
+        let (least, most) = (Duration::from_millis(100), Duration::from_hours(1));
+        self.settings.lease = lease.clamp(least, most);
         self
     }
 
@@ -106,15 +109,30 @@ impl EngineBuilder {
         self
     }
 
+    /// What lies between payloads and the store, such as an
+    /// [encryption](crate::payload::Encrypted). All processes on one store have the same.
+    pub fn payload_codec(mut self, codec: impl PayloadCodec) -> Self {
+        self.with.codec = Some(Arc::new(codec));
+        self
+    }
+
+    /// Ties the spans of sagas to the trace of whoever started them, over restarts.
+    pub fn trace_link(mut self, link: impl TraceLink) -> Self {
+        self.with.trace = Some(Arc::new(link));
+        self
+    }
+
     /// Registers this process as a worker, takes its share of the shards, and begins.
     ///
     /// # Errors
     ///
-    /// When the store cannot be used, or two different definitions have one name and version.
-    pub async fn spawn(self) -> Result<Engine, Error> {
-        if let Some(clash) = self.clash {
-            return Err(clash);
-        }
+    /// When the store cannot be used, or a definition has [changed](Error::is_changed) under its
+    /// version: from another that is registered here, or from how the store first saw it.
+    /// Nothing is then written.
+    pub async fn spawn(mut self) -> Result<Engine, Error> {
+        self.check()?;
+        meter::describe();
+        self.registry.meter();
         let mut senders = Vec::with_capacity(LANES);
         let mut receivers = Vec::with_capacity(LANES);
         for _ in 0..LANES {
@@ -127,6 +145,7 @@ impl EngineBuilder {
         let shared = Arc::new(Shared::new(
             self.store,
             self.registry,
+            self.with,
             self.settings,
             senders,
             worker,
@@ -138,6 +157,12 @@ impl EngineBuilder {
         });
         tokio::spawn(keeper.run(lanes.collect()));
         Ok(Engine { shared })
+    }
+
+    /// Refuses definitions that clash, and makes the others ready.
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        self.registry.with(&self.with);
+        self.clash.take().map_or(Ok(()), Err)
     }
 }
 

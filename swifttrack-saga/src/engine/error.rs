@@ -23,6 +23,7 @@ enum ErrorKind {
     Store,
     Unregistered,
     Invalid,
+    Changed,
     Unreadable,
     ShuttingDown,
 }
@@ -39,6 +40,14 @@ impl Error {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message.into())
+    }
+
+    pub(crate) fn changed(name: &str, version: u32, difference: &str) -> Self {
+        let message = format!(
+            "the definition {name:?} has changed under version {version}: {difference}; \
+             raise its version, and keep the one before registered while sagas of it run"
+        );
+        Self::new(ErrorKind::Changed, message)
     }
 
     pub(crate) fn unreadable(source: impl Into<Source>) -> Self {
@@ -71,6 +80,13 @@ impl Error {
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.kind == ErrorKind::Invalid
+    }
+
+    /// A definition is not the one that is known under its name and version. The message names
+    /// the first difference.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.kind == ErrorKind::Changed
     }
 
     /// The journal was written by a definition that this binary does not have.
@@ -175,10 +191,13 @@ impl StartError {
         }
     }
 
-    /// A bad id, an input that is too large, a saga that is not registered.
+    /// A bad id, an input that is too large, a saga that is not registered, or not as it is.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
-        matches!(&self.kind, StartErrorKind::Other(error) if error.is_invalid() || error.is_unregistered())
+        let StartErrorKind::Other(error) = &self.kind else {
+            return false;
+        };
+        error.is_invalid() || error.is_unregistered() || error.is_changed()
     }
 
     /// The store or its hook failed, or no shard came free in time. Nothing was started,
@@ -206,7 +225,11 @@ impl From<Error> for StartError {
 
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
-        Error::store(error).into()
+        let error = match error.is_invalid() {
+            true => Error::invalid("the start cannot be stored").with(error),
+            false => Error::store(error),
+        };
+        error.into()
     }
 }
 

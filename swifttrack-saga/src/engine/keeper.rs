@@ -1,6 +1,6 @@
 //! The worker's life in the database: its lease, its fair share of shards, and the sweeps.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,17 +14,21 @@ use uuid::Uuid;
 use crate::engine::error::Error;
 use crate::engine::shared::{Event, LANES, Shared};
 use crate::guard::Guard;
-use crate::store::{ShardLease, Survey, WorkerId};
+use crate::store::{ShardLease, Survey, Timestamp, WorkerId};
 
 /// Shards of a group.
 pub(crate) const SHARDS: u32 = 64;
 /// Sagas read at a time.
 const PAGE: u32 = 500;
-/// Between surveys while others hold shards that could come free.
+/// Between surveys while a share is not full.
 const SURVEY_EVERY: Duration = Duration::from_secs(1);
+/// How long after another's lease has run out it is looked at: our reading of the database's
+/// clock is late by the way of an answer at most.
+const SURVEY_AFTER: Duration = Duration::from_millis(20);
 /// Ended sagas deleted at a time, and between looks for more.
 const PRUNE_MAX: u32 = 1000;
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 /// After a failure of the store.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -38,8 +42,6 @@ pub(crate) struct Keeper {
     next_survey: Instant,
     next_sweep: Instant,
     next_prune: Instant,
-    /// Others hold shards.
-    shared_world: bool,
     lanes: Vec<JoinHandle<()>>,
 }
 
@@ -64,9 +66,10 @@ impl Keeper {
             next_survey: now,
             next_sweep: now,
             next_prune: now + PRUNE_EVERY,
-            shared_world: false,
             lanes: Vec::new(),
         };
+        let store = &*keeper.shared.store;
+        keeper.shared.registry.unchanged(store, true).await?;
         keeper.register().await?;
         keeper.survey().await?;
         Ok(keeper)
@@ -130,7 +133,7 @@ impl Keeper {
         match self.shared.store.prune(age, PRUNE_MAX).await {
             // There is more, and others may use the database meanwhile.
             Ok(gone) if gone >= u64::from(PRUNE_MAX) => {
-                self.next_prune = Instant::now() + SURVEY_EVERY;
+                self.next_prune = Instant::now() + PRUNE_AGAIN;
             }
             Ok(_) => (),
             Err(error) => tracing::warn!(%error, "old sagas could not be deleted"),
@@ -192,27 +195,39 @@ impl Keeper {
     async fn survey(&mut self) -> Result<(), Error> {
         let survey = self.shared.store.survey(&self.groups).await?;
         let me = self.shared.worker();
-        self.shared_world = false;
+        let mut hungry = false;
         for group in self.groups.clone() {
             let share = Share::of(&group, &survey, me);
             let held = u32::try_from(self.held(&group).len()).unwrap_or(SHARDS);
-            self.shared_world |= share.others > 0;
-            let want = share.fair.saturating_sub(held).min(share.free);
+            let missing = share.fair.saturating_sub(held);
+            let want = missing.min(share.free);
+            let mut got = 0;
             if want > 0 {
                 let leases = self.shared.store.claim(me, &group, want).await?;
+                let unclean = leases.iter().filter(|lease| lease.unclean).count();
+                metrics::counter!("saga_takeovers_total").increment(unclean as u64);
                 for lease in leases {
+                    got += 1;
                     self.own(lease);
                 }
             }
+            // Others give back what is more than their share, or are slow to let go.
+            hungry |= got < missing && (share.surplus || got < want);
             if held > share.fair {
                 self.give_back(&group, held - share.fair);
             }
         }
-        let every = match self.shared_world {
+        metrics::gauge!("saga_shards").set(self.shared.leases().len() as f64);
+        let every = match hungry {
             true => SURVEY_EVERY,
             false => self.shared.settings.lease / 3,
         };
         self.next_survey = Instant::now() + every;
+        // Whoever dies is found when its lease runs out, and nobody is asked before.
+        if let Some(first) = first_to_expire(&survey, me) {
+            let at = Instant::now() + first.since(survey.now) + SURVEY_AFTER;
+            self.next_survey = self.next_survey.min(at);
+        }
         Ok(())
     }
 
@@ -289,6 +304,8 @@ impl Keeper {
     /// Finds what is due, whoever made it so.
     async fn sweep(&mut self) {
         self.next_sweep = Instant::now() + self.shared.settings.sweep_every;
+        let active = self.shared.active.load(Ordering::Relaxed);
+        metrics::gauge!("saga_active").set(active as f64);
         let leases: Vec<ShardLease> = self.shared.leases().values().cloned().collect();
         if leases.is_empty() || !Guard::Sweep.stands() {
             return;
@@ -313,35 +330,39 @@ impl Keeper {
     }
 }
 
+/// When the first of the other leases runs out.
+fn first_to_expire(survey: &Survey, me: WorkerId) -> Option<Timestamp> {
+    let others = survey.workers.iter().filter(|alive| alive.worker != me);
+    others.map(|alive| alive.lease_until).min()
+}
+
 /// What one worker should hold of a group.
 struct Share {
     fair: u32,
     free: u32,
-    /// Shards that others hold.
-    others: u32,
+    /// Somebody else holds more than the fair share, and will give it back.
+    surplus: bool,
 }
 
 impl Share {
     fn of(group: &str, survey: &Survey, me: WorkerId) -> Self {
         let (name, version) = group.rsplit_once('@').unwrap_or((group, "0"));
         let version: u32 = version.parse().unwrap_or_default();
-        let able = survey.workers.iter().filter(|(_, definitions)| {
-            definitions
+        let able = survey.workers.iter().filter(|alive| {
+            alive
+                .definitions
                 .iter()
                 .any(|(known, of)| known == name && *of == version)
         });
         let able = u32::try_from(able.count()).unwrap_or(u32::MAX).max(1);
-        let held: BTreeMap<_, u32> = survey
-            .held
-            .iter()
-            .filter(|(of, worker, _)| of == group && *worker != me)
-            .map(|(_, worker, held)| (worker.0, *held))
-            .collect();
+        let fair = SHARDS.div_ceil(able);
+        let mut others = survey.held.iter();
+        let surplus = others.any(|(of, worker, held)| of == group && *worker != me && *held > fair);
         let free = survey.free.iter().find(|(of, _)| of == group);
         Self {
-            fair: SHARDS.div_ceil(able),
+            fair,
             free: free.map_or(SHARDS, |(_, free)| *free),
-            others: held.values().sum(),
+            surplus,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::core::{
@@ -43,6 +44,8 @@ pub(crate) struct Live {
     pub(crate) starter: Option<Box<StartRequest>>,
     /// Its attempts are another process's, and that they were interrupted is not durable yet.
     pub(crate) foreign: bool,
+    /// Of its time in this memory; its attempts are inside.
+    pub(crate) span: Span,
 }
 
 /// Transitions on their way into a commit.
@@ -88,15 +91,37 @@ pub(crate) struct Restored {
     pub(crate) input: Value,
     pub(crate) values: Vec<Option<Value>>,
     pub(crate) at: Timestamp,
+    /// The trace that its starter was in.
+    pub(crate) trace: Option<Arc<str>>,
+    /// It has ended, and what it carried is gone.
+    pub(crate) erased: bool,
 }
 
 impl Restored {
-    pub(crate) fn from(registered: &Registered, rows: &[Row]) -> Result<Self, Unreadable> {
+    pub(crate) fn from(
+        registered: &Registered,
+        saga: Uuid,
+        rows: &[Row],
+    ) -> Result<Self, Unreadable> {
+        Self::read(registered, &registered.open_rows(saga, rows)?)
+    }
+
+    /// The same, of rows whose payloads are open.
+    pub(crate) fn read(registered: &Registered, rows: &[Row]) -> Result<Self, Unreadable> {
         let definition = &registered.definition;
+        // A start always has an input, be it `null`.
+        let erased = rows.first().is_some_and(|first| first.payload.is_none());
         let mut values: Vec<Option<Value>> = vec![None; definition.nodes.len()];
-        let mut input = None;
+        let mut input = erased.then(|| Arc::new(()) as Value);
+        let mut trace = None;
         let mut fault = None;
-        let state = core::fold(definition, rows, |_, row, _, effects| {
+        let state = core::fold(definition, rows, |_, row, entry, effects| {
+            if row.seq == 1 {
+                trace.clone_from(&entry.facts.trace);
+            }
+            if erased {
+                return;
+            }
             if row.seq == 1 {
                 let bytes = row.payload.as_deref().unwrap_or_default();
                 match (registered.code.input.decode)(bytes) {
@@ -111,20 +136,28 @@ impl Restored {
                 }
             }
         })?;
+        if erased && !state.ended() {
+            fault = Some("its payloads are gone".to_owned());
+        }
         match (fault, input, rows.last()) {
             (None, Some(input), Some(last)) => Ok(Self {
                 state,
                 input,
                 values,
                 at: last.at,
+                trace,
+                erased,
             }),
             (Some(fault), ..) => Err(Unreadable::new(fault)),
             _ => Err(Unreadable::new("the journal is empty")),
         }
     }
 
-    /// The encoded result of a saga that completed.
+    /// The encoded result of a saga that completed; empty if it was erased.
     pub(crate) fn result(&self, registered: &Registered) -> Arc<[u8]> {
+        if self.erased {
+            return Arc::default();
+        }
         result_of(registered, &self.input, &self.values)
     }
 }
@@ -134,6 +167,7 @@ impl Live {
         let registered = request.registered.clone();
         Self {
             saga,
+            span: registered.span(saga, &request.id, request.trace.as_deref()),
             id: request.id.clone(),
             shard,
             state: State::new(&registered.definition),
@@ -195,8 +229,11 @@ impl Live {
     fn step(&mut self, input: Input, value: Option<Value>, given: Given) -> Result<(), Illegal> {
         let registered = self.registered.clone();
         let definition = &registered.definition;
-        let (entry, effects) = core::apply(definition, &mut self.state, input, given)?;
+        let (mut entry, effects) = core::apply(definition, &mut self.state, input, given)?;
         self.at = given.at;
+        if let Some(starter) = self.starter.as_ref().filter(|_| self.state.seq == 1) {
+            entry.facts.trace.clone_from(&starter.trace);
+        }
         if matches!(
             entry.kind,
             core::EntryKind::StepDone | core::EntryKind::UndoDone
@@ -212,7 +249,8 @@ impl Live {
             };
             self.values[usize::from(*node)] = value;
         }
-        let row = core::row(&self.state, &entry, given.at);
+        let mut row = core::row(&self.state, &entry, given.at);
+        row.payload = row.payload.map(|plain| registered.seal(self.saga, plain));
         let transition = self.transition(&entry, &effects, &row);
         let pending = self.pending.get_or_insert_default();
         pending.rows.push(row);

@@ -16,11 +16,15 @@ pub(crate) mod attempt;
 mod blocked;
 mod builder;
 mod clock;
+mod deploy;
 mod error;
 mod gate;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod join;
 mod keeper;
 mod lane;
 pub(crate) mod live;
+mod meter;
 mod read;
 mod registry;
 pub(crate) mod shared;
@@ -32,9 +36,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-pub use self::ask::{Answer, By};
+pub use self::ask::{Answer, By, Erasure};
 pub use self::builder::EngineBuilder;
+pub use self::deploy::{DeployReport, Stranded};
 pub use self::error::{Error, StartError};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use self::join::Joined;
 pub use self::read::{Snapshot, Status, StepSnapshot, StepStatus, Watch};
 pub use self::start::Started;
 

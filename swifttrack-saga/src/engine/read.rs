@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub past_pivot: bool,
     /// What made it turn back, if something failed.
     pub failure: Option<(Option<Arc<str>>, Failure)>,
+    /// Whether it has ended and what it carried [is gone](Engine::erase).
+    pub erased: bool,
     /// When it was started.
     pub started_at: Timestamp,
     /// When its last transition was.
@@ -120,7 +122,7 @@ impl Engine {
         };
         let rows = self.rows(found.saga).await?;
         let registered = self.shared.version_of(definition, &found, &rows)?;
-        let restored = Restored::from(&registered, &rows).map_err(Error::unreadable)?;
+        let restored = Restored::from(&registered, found.saga, &rows).map_err(Error::unreadable)?;
         Ok(Some(snapshot(found.saga, id, &registered, &restored)))
     }
 
@@ -356,6 +358,7 @@ fn snapshot(saga: Uuid, id: &str, registered: &Registered, restored: &Restored) 
             let name = place.map(|place| definition.nodes[usize::from(place)].name.clone());
             (name, why.clone())
         }),
+        erased: restored.erased,
         started_at: state.started,
         changed_at: restored.at,
         steps: steps.collect(),
@@ -370,9 +373,12 @@ fn transitions(
 ) -> Result<Vec<Transition>, Error> {
     let definition = &registered.definition;
     let id: Arc<str> = id.into();
-    let restored = Restored::from(registered, rows).map_err(Error::unreadable)?;
+    let rows = registered
+        .open_rows(saga, rows)
+        .map_err(Error::unreadable)?;
+    let restored = Restored::read(registered, &rows).map_err(Error::unreadable)?;
     let mut transitions = Vec::with_capacity(rows.len());
-    core::fold(definition, rows, |state, row, entry, effects| {
+    core::fold(definition, &rows, |state, row, entry, effects| {
         let names = |places: &[u16]| -> Vec<Arc<str>> {
             let nodes = places.iter();
             nodes

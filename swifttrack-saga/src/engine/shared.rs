@@ -15,7 +15,7 @@ use crate::engine::blocked::Blocked;
 use crate::engine::clock::Clock;
 use crate::engine::error::StartError;
 use crate::engine::gate::Ticket;
-use crate::engine::registry::{Registered, Registry};
+use crate::engine::registry::{Registered, Registry, With};
 use crate::engine::start::Started;
 use crate::erased::Value;
 use crate::store::{Loaded, ShardLease, Store, Timestamp, WorkerId};
@@ -28,6 +28,7 @@ pub(crate) const STARTS_MAX: usize = 4096;
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Registry,
+    pub(crate) with: With,
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) lanes: Vec<LaneSender>,
@@ -116,6 +117,8 @@ pub(crate) struct StartRequest {
     pub(crate) bytes: Arc<[u8]>,
     pub(crate) hash: [u8; 32],
     pub(crate) attachment: Option<Arc<dyn Any + Send + Sync>>,
+    /// The trace that the starter is in.
+    pub(crate) trace: Option<Arc<str>>,
     pub(crate) reply: oneshot::Sender<Result<Started, StartError>>,
 }
 
@@ -131,6 +134,7 @@ impl Shared {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         registry: Registry,
+        with: With,
         settings: Settings,
         lanes: Vec<LaneSender>,
         worker: WorkerId,
@@ -138,6 +142,7 @@ impl Shared {
         Self {
             store,
             registry,
+            with,
             settings,
             clock: Clock::new(),
             lanes,
@@ -150,6 +155,12 @@ impl Shared {
             leases: Mutex::default(),
             worker: Mutex::new(worker),
         }
+    }
+
+    /// A uuid in the order of the database's time.
+    pub(crate) fn new_saga(&self, rng: &mut impl rand::Rng) -> Uuid {
+        let millis = u64::try_from(self.clock.now().0 / 1000).unwrap_or_default();
+        uuid::Builder::from_unix_timestamp_millis(millis, &rng.random()).into_uuid()
     }
 
     pub(crate) fn worker(&self) -> WorkerId {

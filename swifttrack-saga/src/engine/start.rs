@@ -19,6 +19,8 @@ use crate::step::Payload;
 /// No id is longer.
 pub(crate) const ID_BYTES_MAX: usize = 200;
 
+type StartAnswer = oneshot::Receiver<Result<Started, StartError>>;
+
 /// A saga that was started, now or before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
@@ -74,6 +76,21 @@ impl Engine {
         input: &I,
         attachment: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Started, StartError> {
+        let (request, answer) = self.request(saga, id, input, attachment)?;
+        let lane = self.shared.start_lane(&request.registered.group, id);
+        let sent = self.shared.lanes[lane].starts.send(request).await;
+        sent.map_err(|_| Error::shutting_down())?;
+        answer.await.map_err(|_| Error::shutting_down())?
+    }
+
+    /// A start that was looked at, and where its answer comes.
+    pub(crate) fn request<I: Payload, O>(
+        &self,
+        saga: &Saga<I, O>,
+        id: &str,
+        input: &I,
+        attachment: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Result<(StartRequest, StartAnswer), StartError> {
         if self.shared.closing.load(Ordering::Relaxed) {
             return Err(Error::shutting_down().into());
         }
@@ -83,16 +100,15 @@ impl Engine {
             .shared
             .registry
             .get(&definition.name, definition.version)
-            .filter(|known| known.definition.fingerprint == definition.fingerprint)
             .ok_or_else(|| Error::unregistered(&definition.name))?;
+        if registered.definition.fingerprint != definition.fingerprint {
+            registered.same_as(definition)?;
+        }
         let bytes = serde_json::to_vec(input)
             .map_err(|error| Error::invalid(format!("the input cannot be encoded: {error}")))?;
-        if bytes.len() > PAYLOAD_BYTES_MAX {
-            let length = bytes.len();
-            let message = format!("the input has {length} bytes; the most is {PAYLOAD_BYTES_MAX}");
-            return Err(Error::invalid(message).into());
-        }
+        check_length("the input", bytes.len())?;
         let (reply, answer) = oneshot::channel();
+        let link = self.shared.with.trace.as_ref();
         let request = StartRequest {
             registered: registered.clone(),
             id: id.into(),
@@ -100,12 +116,10 @@ impl Engine {
             hash: Sha256::digest(&bytes).into(),
             bytes: bytes.into(),
             attachment,
+            trace: link.and_then(|link| link.capture()).map(Into::into),
             reply,
         };
-        let lane = self.shared.start_lane(&registered.group, id);
-        let sent = self.shared.lanes[lane].starts.send(request).await;
-        sent.map_err(|_| Error::shutting_down())?;
-        answer.await.map_err(|_| Error::shutting_down())?
+        Ok((request, answer))
     }
 }
 
@@ -131,6 +145,16 @@ impl Shared {
         }
         found.unwrap_or(first)
     }
+}
+
+/// Refuses a payload that the journal will not hold.
+pub(crate) fn check_length(what: &str, length: usize) -> Result<(), Error> {
+    if length <= PAYLOAD_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{what} has {length} bytes; the most is {PAYLOAD_BYTES_MAX}"
+    )))
 }
 
 pub(crate) fn check_id(id: &str) -> Result<(), Error> {

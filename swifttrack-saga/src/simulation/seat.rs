@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::partner::Ledger;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Change, Found, Listed, Loaded, Outcome, Page, Request, Row, ShardLease, Sighting,
+    Change, Found, Listed, Loaded, Outcome, Page, Request, Row, Shape, ShardLease, Sighting,
     SignalOutcome, Store, StoreError, StoredSignal, Survey, Timestamp, WorkerId,
 };
 
@@ -64,6 +64,11 @@ impl Seat {
 
 #[async_trait]
 impl Store for Seat {
+    async fn describe(&self, shapes: &[Shape], keep: bool) -> Result<Vec<String>, StoreError> {
+        self.travel().await?;
+        self.store.describe(shapes, keep).await
+    }
+
     async fn register(
         &self,
         worker: WorkerId,
@@ -207,6 +212,10 @@ impl Store for Seat {
     async fn history(&self, saga: Uuid, after: u32, limit: u32) -> Result<Vec<Row>, StoreError> {
         self.travel().await?;
         self.store.history(saga, after, limit).await
+    }
+
+    async fn erase(&self, saga: Uuid) -> Result<bool, StoreError> {
+        self.store.erase(saga).await
     }
 
     async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {

@@ -12,11 +12,14 @@ pub mod postgres;
 pub mod sqlite;
 mod types;
 
+use std::any::Any;
+
 use async_trait::async_trait;
 
 pub use self::types::{
-    Change, Command, Found, Head, Journal, Listed, Loaded, NewSaga, Outcome, Page, Request, Row,
-    ShardLease, Sighting, SignalOutcome, StoreError, StoredSignal, Survey, Timestamp, WorkerId,
+    Alive, Change, Command, Found, Head, Journal, Listed, Loaded, NewSaga, Outcome, Page, Request,
+    Row, Shape, ShardLease, Sighting, SignalOutcome, Standing, StoreError, StoredSignal, Survey,
+    Timestamp, WorkerId,
 };
 
 /// A database that keeps sagas.
@@ -35,8 +38,13 @@ pub use self::types::{
 /// 5. A request or a signal that was accepted is found by the owner: it sets `wake_at` to
 ///    now and raises `ctl`, so that the owner's next commit conflicts instead of writing
 ///    over a `wake_at` that it has not seen.
+/// 6. The shape of a definition is kept as it was first seen, and is never replaced.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Any + Send + Sync {
+    /// Returns, in the same order, what is kept of each definition: the text that was there
+    /// before, or else its own, which is kept from now on if `keep` says so.
+    async fn describe(&self, shapes: &[Shape], keep: bool) -> Result<Vec<String>, StoreError>;
+
     /// Adds this process's row and returns the database's time.
     async fn register(
         &self,
@@ -127,6 +135,10 @@ pub trait Store: Send + Sync + 'static {
         after: u32,
         limit: u32,
     ) -> Result<Vec<Row>, StoreError>;
+
+    /// Blanks the payloads of a saga that has ended, those of its signals too: each is then
+    /// absent. Facts, times and the key stay. False, and nothing done, while it runs.
+    async fn erase(&self, saga: uuid::Uuid) -> Result<bool, StoreError>;
 
     /// Deletes up to `limit` ended sagas whose end is older than `age`: journal and key.
     async fn prune(&self, age: std::time::Duration, limit: u32) -> Result<u64, StoreError>;

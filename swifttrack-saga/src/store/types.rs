@@ -53,13 +53,35 @@ pub struct ShardLease {
     pub unclean: bool,
 }
 
+/// What a definition looks like, so that a change under the same version is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The definition's name.
+    pub definition: String,
+    /// Its version.
+    pub version: u32,
+    /// See [`Definition::shape`](crate::definition::Definition::shape).
+    pub text: String,
+}
+
+/// A worker whose lease has not run out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alive {
+    /// Which.
+    pub worker: WorkerId,
+    /// When its lease runs out, unless it is renewed.
+    pub lease_until: Timestamp,
+    /// The definitions and versions that it knows.
+    pub definitions: Vec<(String, u32)>,
+}
+
 /// Who lives and who holds what.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// The database's time.
     pub now: Timestamp,
-    /// Live workers and the definitions and versions they know.
-    pub workers: Vec<(WorkerId, Vec<(String, u32)>)>,
+    /// Live workers.
+    pub workers: Vec<Alive>,
     /// Per group and live owner, how many shards.
     pub held: Vec<(String, WorkerId, u32)>,
     /// Per group, how many shards nobody live holds.
@@ -210,6 +232,8 @@ pub struct Loaded {
     pub ctl: i64,
     /// Crashes counted against it.
     pub crashes: i16,
+    /// Whether it can no longer be cancelled.
+    pub past_pivot: bool,
     /// When it is due.
     pub wake_at: Option<Timestamp>,
     /// All of its journal, in order.
@@ -341,7 +365,63 @@ pub struct Listed {
     pub wake_at: Option<Timestamp>,
 }
 
+/// Where a running saga stands, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It goes forward.
+    Running,
+    /// It has turned back.
+    TurningBack,
+    /// It waits for a person.
+    Parked,
+    /// A person lets nothing start in it.
+    Paused,
+}
+
+impl Standing {
+    /// As heads carry it.
+    #[must_use]
+    pub const fn number(self) -> i16 {
+        match self {
+            Self::Running => 0,
+            Self::TurningBack => 1,
+            Self::Parked => 2,
+            Self::Paused => 3,
+        }
+    }
+
+    const ALL: [Self; 4] = [Self::Running, Self::TurningBack, Self::Parked, Self::Paused];
+}
+
+impl Listed {
+    /// Where it stands; none if a newer binary wrote a word that this one does not know.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        let mut all = Standing::ALL.into_iter();
+        all.find(|standing| standing.number() == self.state)
+    }
+}
+
 /// Which running sagas to list.
+///
+/// # Examples
+///
+/// ```
+/// # use swifttrack_saga::{Engine, Error};
+/// use swifttrack_saga::store::{Page, Standing};
+///
+/// # async fn look(engine: Engine) -> Result<(), Error> {
+/// let mut page = Page::of(50).standing(Standing::Parked);
+/// loop {
+///     let parked = engine.list(page.clone()).await?;
+///     let Some(last) = parked.last() else { break };
+///     page = page.after(last.saga);
+///     // ... show them to somebody
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Only of this definition.
@@ -352,6 +432,38 @@ pub struct Page {
     pub after: Option<Uuid>,
     /// At most so many.
     pub limit: u32,
+}
+
+impl Page {
+    /// The first so many, of all.
+    #[must_use]
+    pub fn of(limit: u32) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Only of this definition.
+    #[must_use]
+    pub fn definition(mut self, name: impl Into<String>) -> Self {
+        self.definition = Some(name.into());
+        self
+    }
+
+    /// Only those that stand so.
+    #[must_use]
+    pub fn standing(mut self, standing: Standing) -> Self {
+        self.state = Some(standing.number());
+        self
+    }
+
+    /// Those that come after this one.
+    #[must_use]
+    pub fn after(mut self, saga: Uuid) -> Self {
+        self.after = Some(saga);
+        self
+    }
 }
 
 /// Why a store did not do what it was asked.

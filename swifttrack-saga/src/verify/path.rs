@@ -66,6 +66,7 @@ impl<M: Model> Explorer<M> {
             bytes: self.bytes.clone(),
             hash: [0; 32],
             attachment: None,
+            trace: None,
             reply,
         };
         let mut path = Path {

@@ -14,6 +14,7 @@ use swifttrack_saga::{
 pub(crate) enum Trouble {
     Reject,
     Retry,
+    RetryAfter(Duration),
     Unknown,
     Blocked(&'static str),
     Panic,
@@ -64,6 +65,9 @@ impl Partner {
             Trouble::Fine => Ok(attempt.number()),
             Trouble::Reject => Err(StepError::rejected("NO", "the partner says no")),
             Trouble::Retry => Err(StepError::retry("BUSY", "the partner is busy")),
+            Trouble::RetryAfter(pause) => {
+                Err(StepError::retry("BUSY", "the partner is busy").after(pause))
+            }
             Trouble::Unknown => Err(StepError::unknown("RESET", "the connection was reset")),
             Trouble::Blocked(on) => Err(StepError::blocked(on, Duration::from_hours(1))),
             Trouble::Panic => panic!("a step panics"),
@@ -111,6 +115,10 @@ macro_rules! step {
                     Err(error) => match error.class() {
                         swifttrack_saga::Class::Blocked { on, retry_after } => {
                             Err(NotYet::blocked(on.clone(), *retry_after))
+                        }
+                        swifttrack_saga::Class::Retry { after: Some(pause) } => {
+                            let pause = *pause;
+                            Err(NotYet::new("BUSY", error).after(pause))
                         }
                         _ => Err(error.into()),
                     },

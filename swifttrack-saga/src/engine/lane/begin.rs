@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -79,9 +80,14 @@ impl Lane {
         let number = live.node(node).attempt;
         let began = shared.blocked.wakes();
         let work = Work::of(live, node, status == Status::UndoRunning);
+        let registered = live.registered.clone();
         let run = async move {
+            let started = Instant::now();
             let (verdict, until) = work.run().await;
             drop(pass);
+            if let Some(meter) = &registered.meter {
+                meter.attempted(node, started, &verdict);
+            }
             let report = Report {
                 saga,
                 node,
@@ -93,8 +99,8 @@ impl Lane {
             shared.send(lane, Event::Report(Box::new(report)));
         };
         let span = tracing::info_span!(
+            parent: &live.span,
             "attempt",
-            saga = %live.id,
             step = %live.definition().nodes[usize::from(node)].name,
             attempt = number,
             undo = status == Status::UndoRunning,

@@ -174,18 +174,12 @@ impl Lane {
             return;
         };
         let shard = shards[self.rng.random_range(0..shards.len())];
-        let saga = self.new_saga();
+        let saga = self.shared.new_saga(&mut self.rng);
         let input = start.bytes.clone();
         let hold = self.shared.room() == 0;
         self.starting.insert(key);
         self.insert(Live::started(saga, shard, start));
         self.feed_held(saga, Input::Start { input }, None, hold);
-    }
-
-    fn new_saga(&mut self) -> Uuid {
-        let millis = u64::try_from(self.shared.clock.now().0 / 1000).unwrap_or_default();
-        let noise: [u8; 10] = self.rng.random();
-        uuid::Builder::from_unix_timestamp_millis(millis, &noise).into_uuid()
     }
 
     /// Timers, and whatever waits for time to pass.

@@ -45,7 +45,6 @@ impl Lane {
         metrics::counter!("saga_transitions_total").increment(transitions as u64);
         metrics::histogram!("saga_batch_changes").record(changes.len() as f64);
         metrics::histogram!("saga_commit_seconds").record(began.elapsed().as_secs_f64());
-        metrics::gauge!("saga_active").set(self.shared.active.load(Ordering::Relaxed) as f64);
         let mut ambiguous = Vec::new();
         for (change, fate) in changes.into_iter().zip(fates) {
             match fate {
@@ -54,6 +53,7 @@ impl Lane {
                 Fate::Ambiguous => ambiguous.push(change),
             }
         }
+        metrics::gauge!("saga_active").set(self.shared.active.load(Ordering::Relaxed) as f64);
         if !ambiguous.is_empty() {
             self.resolve(ambiguous).await;
         }
@@ -211,6 +211,9 @@ impl Lane {
             let _ = starter.reply.send(Ok(started));
         }
         live.foreign = false;
+        if let Some(meter) = &live.registered.meter {
+            meter.committed(&change.transitions);
+        }
         let stuck = live.stuck.take();
         let pending = live
             .pending
@@ -272,6 +275,7 @@ impl Lane {
     }
 
     fn on_fenced(&mut self, change: &Change) {
+        metrics::counter!("saga_fenced_total").increment(1);
         let key = (change.lease.group.clone(), change.lease.shard);
         let held = self.leases.get(&key);
         if held.is_some_and(|held| held.lease.epoch == change.lease.epoch) {

@@ -32,7 +32,7 @@ impl Lane {
             return;
         }
         let saga = loaded.saga;
-        let readable = Restored::from(&registered, &loaded.journal);
+        let readable = Restored::from(&registered, loaded.saga, &loaded.journal);
         let (restored, fault) = match readable {
             Ok(restored) => (restored, None),
             Err(error) => {
@@ -40,6 +40,12 @@ impl Lane {
                 (unread(&registered, &loaded), Some(error))
             }
         };
+        // What an attempt of it may take, if nobody knows which attempts run.
+        let policies = registered.definition.nodes.iter();
+        let policies = policies.filter_map(|node| node.policy);
+        let longest = policies.map(|policy| policy.attempt_timeout * 2).max();
+        let longest = longest.unwrap_or_default();
+        let span = registered.span(saga, &loaded.id, restored.trace.as_deref());
         let mut live = Live {
             saga,
             id: loaded.id.as_str().into(),
@@ -59,6 +65,7 @@ impl Lane {
             timer: None,
             starter: None,
             foreign: false,
+            span,
         };
         let running = live.state.running();
         live.foreign = running;
@@ -70,6 +77,7 @@ impl Lane {
         self.insert(live);
         if let Some(fault) = fault {
             let reason = fault.to_string().into();
+            let until = self.shared.clock.now().saturating_add(longest);
             self.feed_held(saga, Input::Quarantine { reason, until }, None, true);
             return;
         }
@@ -125,6 +133,7 @@ impl Lane {
         }
         for signal in signals {
             let n = signal.n;
+            let signal = self.opened(saga, signal);
             let input = Input::Heard {
                 number: n,
                 name: self.heard(saga, &signal),
@@ -139,6 +148,23 @@ impl Lane {
         let live = self.sagas.get_mut(&saga);
         if let Some(pending) = live.and_then(|live| live.pending.as_mut()) {
             change(pending);
+        }
+    }
+
+    /// A signal whose words are what they were, or whose name is nobody's.
+    fn opened(&self, saga: Uuid, signal: StoredSignal) -> StoredSignal {
+        let Some(live) = self.sagas.get(&saga) else {
+            return signal;
+        };
+        match live.registered.open(saga, signal.payload.clone()) {
+            Ok(payload) => StoredSignal { payload, ..signal },
+            Err(error) => {
+                tracing::error!(%saga, signal = %signal.name, %error, "a signal cannot be read");
+                StoredSignal {
+                    name: String::new(),
+                    ..signal
+                }
+            }
         }
     }
 
@@ -166,11 +192,22 @@ impl Lane {
         if command.verb != "resolve" {
             return command;
         }
+        let mut command = command;
         let readable = self.sagas.get(&saga).is_some_and(|live| {
             let body = command.body.as_deref().unwrap_or("{}");
-            let Ok(body) = serde_json::from_str::<crate::core::Body>(body) else {
+            let Ok(mut body) = serde_json::from_str::<crate::core::Body>(body) else {
                 return false;
             };
+            if let Some(sealed) = body.sealed.take() {
+                let opened = live.registered.open(saga, sealed.into());
+                body.output = opened
+                    .ok()
+                    .and_then(|plain| String::from_utf8(plain.to_vec()).ok());
+                if body.output.is_none() {
+                    return false;
+                }
+                command.body = serde_json::to_string(&body).ok();
+            }
             let place = match &body.step {
                 Some(step) => live.definition().place(step),
                 None => live.state.stuck().map(usize::from),
@@ -225,7 +262,7 @@ impl Lane {
         let Some(live) = self.sagas.get_mut(&saga) else {
             return;
         };
-        let restored = match Restored::from(&live.registered, &loaded.journal) {
+        let restored = match Restored::from(&live.registered, saga, &loaded.journal) {
             Ok(restored) => restored,
             Err(error) => {
                 tracing::error!(%saga, %error, "a saga cannot be read again");
@@ -291,10 +328,14 @@ fn node_of(input: &Input) -> Option<u16> {
 fn unread(registered: &crate::engine::registry::Registered, loaded: &Loaded) -> Restored {
     let mut state = State::new(&registered.definition);
     state.seq = loaded.seq;
+    // Nobody may cancel what can no longer be cancelled.
+    state.past_pivot = loaded.past_pivot;
     Restored {
         state,
         input: std::sync::Arc::new(()),
         values: vec![None; registered.definition.nodes.len()],
         at: loaded.journal.last().map_or(Timestamp(0), |row| row.at),
+        trace: None,
+        erased: false,
     }
 }

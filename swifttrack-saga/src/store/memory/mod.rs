@@ -15,8 +15,8 @@ use self::rows::{Inner, Worker};
 use crate::guard::Guard;
 use crate::hook::{HookError, Transition};
 use crate::store::{
-    Change, Command, Found, Listed, Loaded, Outcome, Page, Request, Row, ShardLease, Sighting,
-    SignalOutcome, Store, StoreError, StoredSignal, Survey, Timestamp, WorkerId,
+    Alive, Change, Command, Found, Listed, Loaded, Outcome, Page, Request, Row, Shape, ShardLease,
+    Sighting, SignalOutcome, Store, StoreError, StoredSignal, Survey, Timestamp, WorkerId,
 };
 
 /// Shards of a group.
@@ -168,6 +168,19 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
+    async fn describe(&self, shapes: &[Shape], keep: bool) -> Result<Vec<String>, StoreError> {
+        let mut inner = self.lock();
+        let kept = shapes.iter().map(|shape| {
+            let key = (shape.definition.clone(), shape.version);
+            let kept = inner.shapes.get(&key).unwrap_or(&shape.text).clone();
+            if keep {
+                inner.shapes.insert(key, kept.clone());
+            }
+            kept
+        });
+        Ok(kept.collect())
+    }
+
     async fn register(
         &self,
         worker: WorkerId,
@@ -202,7 +215,11 @@ impl Store for MemoryStore {
         };
         for (worker, row) in &inner.workers {
             if inner.lives(*worker) {
-                survey.workers.push((*worker, row.definitions.clone()));
+                survey.workers.push(Alive {
+                    worker: *worker,
+                    lease_until: survey.now.saturating_add(row.until - Instant::now()),
+                    definitions: row.definitions.clone(),
+                });
             }
         }
         for group in groups {
@@ -467,6 +484,17 @@ impl Store for MemoryStore {
             .take(limit as usize)
             .cloned()
             .collect())
+    }
+
+    async fn erase(&self, saga: Uuid) -> Result<bool, StoreError> {
+        let mut inner = self.lock();
+        if inner.heads.contains_key(&saga) {
+            return Ok(false);
+        }
+        for row in inner.journals.get_mut(&saga).into_iter().flatten() {
+            row.payload = None;
+        }
+        Ok(true)
     }
 
     async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {

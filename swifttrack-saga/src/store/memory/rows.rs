@@ -15,6 +15,7 @@ use crate::store::{
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) origin: Option<Instant>,
+    pub(super) shapes: HashMap<(String, u32), String>,
     pub(super) workers: HashMap<WorkerId, Worker>,
     pub(super) shards: BTreeMap<(Arc<str>, u16), Shard>,
     pub(super) keys: HashMap<(String, String), Key>,
@@ -214,6 +215,7 @@ impl Inner {
             seq: head.seq,
             ctl: head.ctl,
             crashes: head.crashes,
+            past_pivot: head.past_pivot,
             wake_at: head.wake_at,
             journal: self.journals.get(&saga).cloned().unwrap_or_default(),
             commands: head.commands.clone(),

@@ -7,7 +7,7 @@ use sqlx::Row;
 use super::rows::small;
 use super::{PgStore, failed, micros};
 use crate::store::batch::SHARDS;
-use crate::store::{ShardLease, StoreError, Survey, Timestamp, WorkerId};
+use crate::store::{Alive, ShardLease, StoreError, Survey, Timestamp, WorkerId};
 
 pub(super) async fn register(
     store: &PgStore,
@@ -56,10 +56,11 @@ pub(super) async fn survey(store: &PgStore, groups: &[String]) -> Result<Survey,
     let rows = sqlx::query(
         "WITH t AS MATERIALIZED (SELECT saga_now() AS at),
          w AS MATERIALIZED (
-             SELECT w.worker, w.definitions FROM saga_worker w, t WHERE w.lease_until > t.at)
+             SELECT w.worker, w.lease_until, w.definitions FROM saga_worker w, t
+             WHERE w.lease_until > t.at)
          SELECT at, NULL::uuid, NULL::text, NULL::text, 0::bigint FROM t
          UNION ALL
-         SELECT 0, worker, definitions, NULL, 0 FROM w
+         SELECT lease_until, worker, definitions, NULL, 0 FROM w
          UNION ALL
          SELECT 0, w.worker, NULL, d.name, count(*)
          FROM saga_name d
@@ -82,7 +83,11 @@ pub(super) async fn survey(store: &PgStore, groups: &[String]) -> Result<Survey,
             (None, None, None) => survey.now = Timestamp(row.get(0)),
             (Some(worker), Some(known), None) => {
                 let known = serde_json::from_str(&known).map_err(StoreError::unavailable)?;
-                survey.workers.push((worker, known));
+                survey.workers.push(Alive {
+                    worker,
+                    lease_until: Timestamp(row.get(0)),
+                    definitions: known,
+                });
             }
             (Some(worker), None, Some(group)) => survey.held.push((group, worker, count)),
             (None, None, Some(group)) => survey.free.push((group, count)),

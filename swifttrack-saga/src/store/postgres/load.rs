@@ -83,7 +83,8 @@ macro_rules! whole {
         "
          SELECT 0 AS t, h.saga, h.ord AS n, h.seq AS a, h.version AS b, h.crashes AS c,
              h.ctl AS x, h.wake_at AS y, NULL::bytea AS bytes,
-             d.name AS s1, k.id AS s2, h.shard::text AS s3, NULL AS s4
+             d.name AS s1, k.id AS s2, h.shard::text AS s3,
+             CASE WHEN h.past_pivot THEN 'past' END AS s4
          FROM h JOIN saga_key k ON k.saga = h.saga
          JOIN saga_name d ON d.n = k.definition
          UNION ALL
@@ -153,6 +154,7 @@ fn head(saga: Uuid, row: &PgRow) -> Result<Loaded, sqlx::Error> {
         seq: row.try_get::<i32, _>("a")?.cast_unsigned(),
         ctl: row.try_get("x")?,
         crashes: i16::try_from(row.try_get::<i32, _>("c")?).unwrap_or(i16::MAX),
+        past_pivot: row.try_get::<Option<&str>, _>("s4")?.is_some(),
         wake_at: row.try_get::<Option<i64>, _>("y")?.map(Timestamp),
         journal: Vec::new(),
         commands: Vec::new(),

@@ -1,4 +1,4 @@
-//! Forgetting sagas that have ended.
+//! Forgetting sagas that have ended, and what they carried.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -67,4 +67,23 @@ async fn walk(
     .map_err(failed)?;
     let deleted: i64 = row.get(0);
     Ok((deleted.cast_unsigned(), row.get(1)))
+}
+
+/// An ended saga stays ended, and its journal no longer grows, so nothing is locked.
+pub(super) async fn erase(store: &PgStore, saga: Uuid) -> Result<bool, StoreError> {
+    query(
+        "WITH x AS MATERIALIZED (
+             SELECT $1::uuid AS saga WHERE NOT EXISTS (SELECT FROM saga WHERE saga = $1)),
+         e AS (
+             UPDATE saga_event e SET payload = NULL FROM x
+             WHERE e.saga = x.saga AND e.payload IS NOT NULL),
+         g AS (UPDATE saga_signal g SET payload = '' FROM x WHERE g.saga = x.saga),
+         c AS (DELETE FROM saga_command c USING x WHERE c.saga = x.saga)
+         SELECT EXISTS (SELECT FROM x)",
+    )
+    .bind(saga)
+    .fetch_one(&store.pool)
+    .await
+    .map(|row| row.get(0))
+    .map_err(failed)
 }

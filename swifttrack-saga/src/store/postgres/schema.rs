@@ -3,10 +3,12 @@
 use sqlx::{Connection, PgConnection};
 
 use super::error::{Phase, store_error};
-use crate::store::StoreError;
+use super::rows::int;
+use super::{PgStore, failed};
+use crate::store::{Shape, StoreError};
 
 /// What each version of the schema adds. Never changed once released; only appended to.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// Any number that nobody else takes for a lock: "saga" and "mig1" in ASCII.
 const MIGRATION_LOCK: i64 = 0x7361_6761_6d69_6731;
@@ -54,4 +56,45 @@ pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
             .map_err(unavailable)?;
     }
     tx.commit().await.map_err(unavailable)
+}
+
+/// Keeps the shapes that are new, if it is to, and reads what is kept of all.
+pub(super) async fn describe(
+    store: &PgStore,
+    shapes: &[Shape],
+    keep: bool,
+) -> Result<Vec<String>, StoreError> {
+    let mut kept = Vec::with_capacity(shapes.len());
+    for shape in shapes {
+        // Two statements, since the second must see what another starter kept meanwhile.
+        if keep {
+            keep_new(store, shape).await?;
+        }
+        let text = sqlx::query_scalar(
+            "SELECT d.shape FROM saga_definition d JOIN saga_name n ON n.n = d.definition
+             WHERE n.name = $1 AND d.version = $2",
+        )
+        .bind(&shape.definition)
+        .bind(int(shape.version))
+        .fetch_optional(&store.pool)
+        .await
+        .map_err(failed)?;
+        kept.push(text.unwrap_or_else(|| shape.text.clone()));
+    }
+    Ok(kept)
+}
+
+async fn keep_new(store: &PgStore, shape: &Shape) -> Result<(), StoreError> {
+    let definition = store.definition(&shape.definition).await?;
+    sqlx::query(
+        "INSERT INTO saga_definition (definition, version, shape) VALUES ($1, $2, $3)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(definition)
+    .bind(int(shape.version))
+    .bind(&shape.text)
+    .execute(&store.pool)
+    .await
+    .map(drop)
+    .map_err(failed)
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::open::lock;
 use super::{SqliteStore, failed, now};
 use crate::store::batch::SHARDS;
-use crate::store::{ShardLease, StoreError, Survey, Timestamp, WorkerId};
+use crate::store::{Alive, ShardLease, StoreError, Survey, Timestamp, WorkerId};
 
 pub(super) async fn register(
     store: &SqliteStore,
@@ -71,7 +71,7 @@ pub(super) async fn survey(store: &SqliteStore, groups: &[String]) -> Result<Sur
     let at = now();
     let names = serde_json::to_string(groups).map_err(StoreError::invalid)?;
     let rows = query(
-        "SELECT worker, definitions, NULL, 0 FROM saga_worker WHERE lease_until > ?1
+        "SELECT worker, definitions, NULL, lease_until FROM saga_worker WHERE lease_until > ?1
          UNION ALL
          SELECT w.worker, NULL, d.name, count(*)
          FROM json_each(?2) g CROSS JOIN saga_name d ON d.name = g.value
@@ -92,11 +92,16 @@ pub(super) async fn survey(store: &SqliteStore, groups: &[String]) -> Result<Sur
         let worker = row.get::<Option<Uuid>, _>(0).map(WorkerId);
         let definitions: Option<String> = row.get(1);
         let group: Option<String> = row.get(2);
-        let count = u32::try_from(row.get::<i64, _>(3)).unwrap_or(u32::MAX);
+        let number: i64 = row.get(3);
+        let count = u32::try_from(number).unwrap_or(u32::MAX);
         match (worker, definitions, group) {
             (Some(worker), Some(known), None) => {
                 let known = serde_json::from_str(&known).map_err(StoreError::unavailable)?;
-                survey.workers.push((worker, known));
+                survey.workers.push(Alive {
+                    worker,
+                    lease_until: Timestamp(number),
+                    definitions: known,
+                });
             }
             (Some(worker), None, Some(group)) => survey.held.push((group, worker, count)),
             (None, None, Some(group)) => survey.free.push((group, count)),

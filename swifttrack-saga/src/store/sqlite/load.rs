@@ -20,7 +20,8 @@ macro_rules! whole {
             ")
              SELECT 0 AS t, h.saga AS saga, h.ord AS n, h.seq AS a, h.version AS b,
                  h.crashes AS c, h.ctl AS x, h.wake_at AS y, h.shard AS z, NULL AS bytes,
-                 d.name AS s1, k.id AS s2, NULL AS s3, NULL AS s4
+                 d.name AS s1, k.id AS s2, NULL AS s3,
+                 CASE WHEN h.past_pivot THEN 'past' END AS s4
              FROM h JOIN saga_key k ON k.saga = h.saga JOIN saga_name d ON d.n = k.definition
              UNION ALL
              SELECT 1, e.saga, e.seq, e.kind, e.node, 0, e.at, NULL, 0, e.payload,
@@ -148,6 +149,7 @@ fn head(saga: Uuid, row: &SqliteRow) -> Result<Loaded, sqlx::Error> {
         seq: row.try_get("a")?,
         ctl: row.try_get("x")?,
         crashes: row.try_get("c")?,
+        past_pivot: row.try_get::<Option<&str>, _>("s4")?.is_some(),
         wake_at: row.try_get::<Option<i64>, _>("y")?.map(Timestamp),
         journal: Vec::new(),
         commands: Vec::new(),

@@ -40,7 +40,7 @@ pub use self::open::open;
 use self::rows::Item;
 use super::batch::{self, SHARDS};
 use super::{
-    Change, Found, Listed, Loaded, Outcome, Page, Request, Row, ShardLease, Sighting,
+    Change, Found, Listed, Loaded, Outcome, Page, Request, Row, Shape, ShardLease, Sighting,
     SignalOutcome, Store, StoreError, StoredSignal, Survey, Timestamp, WorkerId,
 };
 use crate::hook::OnTransition;
@@ -325,6 +325,10 @@ fn now() -> i64 {
 }
 #[async_trait]
 impl Store for SqliteStore {
+    async fn describe(&self, shapes: &[Shape], keep: bool) -> Result<Vec<String>, StoreError> {
+        schema::describe(self, shapes, keep).await
+    }
+
     async fn register(
         &self,
         worker: WorkerId,
@@ -411,6 +415,10 @@ impl Store for SqliteStore {
 
     async fn history(&self, saga: Uuid, after: u32, limit: u32) -> Result<Vec<Row>, StoreError> {
         query::history(self, saga, after, limit).await
+    }
+
+    async fn erase(&self, saga: Uuid) -> Result<bool, StoreError> {
+        retention::erase(self, saga).await
     }
 
     async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {

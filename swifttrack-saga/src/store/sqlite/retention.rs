@@ -1,9 +1,9 @@
-//! Forgetting sagas that have ended.
+//! Forgetting sagas that have ended, and what they carried.
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Row, query};
+use sqlx::{AssertSqlSafe, Row, query, query_scalar};
 use uuid::Uuid;
 
 use super::rows::hex;
@@ -80,4 +80,29 @@ async fn ended(
     }
     let last = rows.last().map(|row| row.get(0));
     Ok((found, last.filter(|_| rows.len() == LOOK_MAX)))
+}
+
+/// The statements of [`erase`], each for one saga.
+const BLANK: [&str; 3] = [
+    "UPDATE saga_event SET payload = NULL WHERE saga = ? AND payload IS NOT NULL",
+    "UPDATE saga_signal SET payload = x'' WHERE saga = ?",
+    "DELETE FROM saga_command WHERE saga = ?",
+];
+
+pub(super) async fn erase(store: &SqliteStore, saga: Uuid) -> Result<bool, StoreError> {
+    store
+        .transact(async |conn| {
+            let runs: bool = query_scalar("SELECT count(*) > 0 FROM saga WHERE saga = ?")
+                .bind(saga)
+                .fetch_one(&mut *conn)
+                .await?;
+            if runs {
+                return Ok(false);
+            }
+            for blank in BLANK {
+                query(blank).bind(saga).execute(&mut *conn).await?;
+            }
+            Ok(true)
+        })
+        .await
 }

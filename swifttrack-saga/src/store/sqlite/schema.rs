@@ -3,10 +3,11 @@
 use sqlx::SqliteConnection;
 
 use super::error::{Phase, store_error};
-use crate::store::StoreError;
+use super::{SqliteStore, failed, number};
+use crate::store::{Shape, StoreError};
 
 /// What each version of the schema adds. Never changed once released; only appended to.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// Brings the schema to this binary's version, inside the caller's transaction.
 pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -38,4 +39,44 @@ pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreErro
             .map_err(failed)?;
     }
     Ok(())
+}
+
+/// Keeps the shapes that are new, if it is to, and reads what is kept of all.
+pub(super) async fn describe(
+    store: &SqliteStore,
+    shapes: &[Shape],
+    keep: bool,
+) -> Result<Vec<String>, StoreError> {
+    if keep {
+        let all = async |conn: &mut SqliteConnection| {
+            for shape in shapes {
+                let definition = number(conn, &shape.definition, false).await?;
+                sqlx::query(
+                    "INSERT INTO saga_definition (definition, version, shape) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO NOTHING",
+                )
+                .bind(definition)
+                .bind(shape.version)
+                .bind(&shape.text)
+                .execute(&mut *conn)
+                .await?;
+            }
+            Ok(())
+        };
+        store.transact(all).await?;
+    }
+    let mut kept = Vec::with_capacity(shapes.len());
+    for shape in shapes {
+        let text = sqlx::query_scalar(
+            "SELECT d.shape FROM saga_definition d JOIN saga_name n ON n.n = d.definition
+             WHERE n.name = ?1 AND d.version = ?2",
+        )
+        .bind(&shape.definition)
+        .bind(shape.version)
+        .fetch_optional(&store.read)
+        .await
+        .map_err(failed)?;
+        kept.push(text.unwrap_or_else(|| shape.text.clone()));
+    }
+    Ok(kept)
 }

@@ -8,7 +8,7 @@ use super::rows::Batch;
 use super::write::{CREATE, EVENTS, TAKE_KEYS, all};
 use super::{SqliteStore, failed, now};
 use crate::hook::HookError;
-use crate::store::{Change, Outcome, StoreError};
+use crate::store::{Change, Head, Outcome, StoreError};
 
 pub(super) async fn start_in(
     store: &SqliteStore,
@@ -27,7 +27,9 @@ pub(super) async fn start_in(
     let mut batch = Batch::new(&items);
     // Due at once, wherever the change would have it: its owner is found, not told.
     batch.creates = Default::default();
-    batch.create(&items[0], start.version, Some(now()));
+    if matches!(change.head, Head::Live { .. }) {
+        batch.create(&items[0], start.version, Some(now()));
+    }
 
     raw_sql("SAVEPOINT saga_start")
         .execute(&mut *conn)

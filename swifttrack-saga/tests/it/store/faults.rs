@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, Postgres, query, query_scalar, raw_sql};
 use swifttrack_saga::hook::{HookError, OnTransition, Transition};
 use swifttrack_saga::store::postgres::PgStore;
-use swifttrack_saga::store::{Outcome, Store, StoreError};
+use swifttrack_saga::store::{Outcome, Shape, Store, StoreError};
 use testkit::wait_until;
 use tokio::sync::Notify;
 
@@ -288,6 +288,46 @@ async fn a_flusher_reconnects() {
     }
 }
 
+/// The tables of the first version, with a saga in them, come to this version as they are.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn tables_of_an_older_binary_are_brought_forward() {
+    let schema = TestSchema::create().await;
+    let url = schema.url();
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    raw_sql(include_str!("../../../src/store/postgres/schema.sql"))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    raw_sql(
+        "CREATE TABLE saga_schema (version int PRIMARY KEY); INSERT INTO saga_schema VALUES (1)",
+    )
+    .execute(&mut admin)
+    .await
+    .unwrap();
+    let store = PgStore::connect(&url).await.unwrap();
+    let (worker, leases) = owner(&store, LONG).await;
+    let change = start(&leases[0], "a");
+    let saga = change.saga;
+    store.commit(worker, &[change]).await.unwrap();
+    let error = store.describe(&[], true).await;
+    assert!(error.is_ok(), "nothing was asked");
+    let shape = Shape {
+        definition: "conform".to_owned(),
+        version: 1,
+        text: "shape".to_owned(),
+    };
+    let shapes = std::slice::from_ref(&shape);
+    let error = store.describe(shapes, true).await.unwrap_err();
+    assert!(error.is_schema(), "{error:?}");
+    store.migrate().await.unwrap();
+    store.migrate().await.unwrap();
+    assert_eq!(store.describe(shapes, true).await.unwrap(), ["shape"]);
+    let step = next(&leases[0], &loaded(&store, saga).await);
+    let outcomes = store.commit(worker, &[step]).await.unwrap();
+    assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}");
+}
+
 #[tokio::test]
 #[ignore = "needs Postgres: cargo xtask test"]
 async fn several_starters_migrate_once() {
@@ -309,7 +349,7 @@ async fn several_starters_migrate_once() {
         .fetch_all(&mut admin)
         .await
         .unwrap();
-    assert_eq!(versions, [1]);
+    assert_eq!(versions, [1, 2]);
 
     query("INSERT INTO saga_schema (version) VALUES (99)")
         .execute(&mut admin)

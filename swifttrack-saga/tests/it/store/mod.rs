@@ -2,10 +2,11 @@
 
 #[cfg(feature = "postgres")]
 mod faults;
+mod foreign;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
-mod proxy;
+pub(crate) mod proxy;
 #[cfg(feature = "postgres")]
 mod sagas;
 #[cfg(feature = "postgres")]

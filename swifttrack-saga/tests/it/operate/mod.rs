@@ -1,0 +1,7 @@
+//! What an operator can see and do, beside the verbs.
+
+mod deploy;
+mod payload;
+mod seen;
+mod shared;
+mod verbs;
