@@ -19,6 +19,7 @@ use uuid::Uuid;
 use self::cluster::Cluster;
 use self::replica::Replica;
 use self::worker::{engine, work};
+use crate::store::proxy::{Cut, Proxy};
 
 /// What ends a broken test.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -236,5 +237,53 @@ async fn a_server_that_crashes_loses_nothing() {
     cluster.start();
     let runs = "SELECT count(*) FROM saga";
     world.until("no saga runs", runs, |n| n == 0).await;
+    world.judge(0..150, 1).await;
+}
+
+/// All sessions of all processes end, again and again, wherever they stand.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn sessions_that_are_ended_lose_nothing() {
+    let db = TestDb::create().await;
+    let world = World::at(db.url()).await;
+    let _first = Replica::new(&world.url).starts(1, 0..150).spawn();
+    let _second = Replica::new(&world.url).spawn();
+    let mut ended = 0;
+    for effects in [30, 80, 130, 180, 230] {
+        world.until_effects(effects).await;
+        ended += world
+            .count(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            .await;
+    }
+    assert!(ended >= 10, "there were sessions to end: {ended}");
+    world.until_all_ended().await;
+    world.judge(0..150, 1).await;
+}
+
+/// The answer to a COMMIT is lost, or the COMMIT, and the worker has to find out which.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn commits_whose_connection_is_cut_are_read_back() {
+    let db = TestDb::create().await;
+    let world = World::at(db.url()).await;
+    let proxy = Proxy::to(&world.url, b"COMMIT").await;
+    let replica = Replica::new(&proxy.url(&world.url)).hooked();
+    let _only = replica.starts(1, 0..150).spawn();
+    for (effects, cut) in (20..).step_by(40).zip([
+        Cut::After,
+        Cut::Before,
+        Cut::After,
+        Cut::Before,
+        Cut::After,
+        Cut::Before,
+    ]) {
+        world.until_effects(effects).await;
+        proxy.arm(cut);
+        wait_until("a commit is cut", LIMIT, async || proxy.is_done()).await;
+    }
+    world.until_all_ended().await;
     world.judge(0..150, 1).await;
 }

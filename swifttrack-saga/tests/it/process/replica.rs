@@ -36,6 +36,12 @@ impl Replica {
         self
     }
 
+    /// Commits by a word of its own, since there is a hook.
+    pub(super) fn hooked(mut self) -> Self {
+        self.command.env("WORKER_HOOKED", "1");
+        self
+    }
+
     /// Stops inside a flush, ten sagas before the end.
     pub(super) fn freezes_itself(mut self) -> Self {
         self.command.env("WORKER_FREEZES", "1");

@@ -59,9 +59,9 @@ pub(super) fn work(version: u32, pool: &PgPool) -> Saga<u32, u32> {
     .unwrap()
 }
 
-pub(super) async fn engine(url: &str, pool: &PgPool, versions: &[u32], freezes: bool) -> Engine {
+pub(super) async fn engine(url: &str, pool: &PgPool, versions: &[u32], hooked: bool) -> Engine {
     let mut store = PgStore::connect(url).await.unwrap();
-    if freezes {
+    if hooked {
         store = store.with_hook(Arc::new(Freeze::default()));
     }
     // A process that stands still for long counts as one that crashed, which is not looked at here.
@@ -103,6 +103,7 @@ pub(super) fn main_if_told() {
     let versions = numbers(word("WORKER_VERSIONS"));
     let starts = numbers(word("WORKER_STARTS"));
     let freezes = !word("WORKER_FREEZES").is_empty();
+    let hooked = freezes || !word("WORKER_HOOKED").is_empty();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -110,7 +111,7 @@ pub(super) fn main_if_told() {
         .unwrap();
     runtime.block_on(async move {
         let pool = PgPool::connect(&url).await.unwrap();
-        let engine = engine(&url, &pool, &versions, freezes).await;
+        let engine = engine(&url, &pool, &versions, hooked).await;
         if let [version, from, to] = starts[..] {
             let (engine, pool) = (engine.clone(), pool.clone());
             tokio::spawn(async move {

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// When to cut the connection that sends the word next.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     Never = 0,
     /// Before the server gets it.
     Before = 1,
@@ -16,14 +16,14 @@ pub(super) enum Cut {
     After = 2,
 }
 
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     cut: Arc<AtomicU8>,
 }
 
 impl Proxy {
     /// In front of the server of `url`; `word` is what a message has to contain to be cut.
-    pub(super) async fn to(url: &str, word: &'static [u8]) -> Self {
+    pub(crate) async fn to(url: &str, word: &'static [u8]) -> Self {
         let server = host(url).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -38,12 +38,17 @@ impl Proxy {
         Self { port, cut }
     }
 
-    pub(super) fn url(&self, url: &str) -> String {
+    pub(crate) fn url(&self, url: &str) -> String {
         url.replacen(host(url), &format!("127.0.0.1:{}", self.port), 1)
     }
 
+    /// Whether what it was armed for has happened.
+    pub(crate) fn is_done(&self) -> bool {
+        self.cut.load(Ordering::SeqCst) == Cut::Never as u8
+    }
+
     /// Cuts once.
-    pub(super) fn arm(&self, cut: Cut) {
+    pub(crate) fn arm(&self, cut: Cut) {
         self.cut.store(cut as u8, Ordering::SeqCst);
     }
 }
