@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) require_kafka: bool,
     pub(crate) kafka_nodes: KafkaNodes,
     pub(crate) packages: Vec<String>,
+    /// Worlds of each simulation, where not the tests' own number.
+    pub(crate) simulation_seeds: Option<u32>,
     /// For the test programs.
     pub(crate) test_args: Vec<String>,
 }

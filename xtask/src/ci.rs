@@ -15,6 +15,8 @@ const CRATES: [&str; 4] = [
     "swifttrack-adapters",
 ];
 
+const SIMULATION_SEEDS: u32 = 10_000;
+
 /// Pinned, so that a check does not change while the project stays the same.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -57,6 +59,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     test::run(&Options {
         require_postgres: true,
         require_kafka: true,
+        simulation_seeds: Some(SIMULATION_SEEDS),
         ..Options::default()
     })
 }

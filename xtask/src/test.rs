@@ -32,6 +32,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         tests.env(service.variable, &service.address);
     }
 
+    if let Some(seeds) = options.simulation_seeds {
+        tests.env("SIMULATION_SEEDS", seeds.to_string());
+    }
+
     let (passed, summary) = watch(tests, &mut janitor)?;
     report(&services, &left_out, &summary);
     Ok(passed)

@@ -260,10 +260,11 @@ mod on_brokers {
     use super::*;
 
     cell!(sqlite_in_process, sqlite, in_process, [], a_broker_that_stops_loses_nothing
-        four_relays_with_deaths_keep_the_order);
+        four_relays_with_deaths_keep_the_order a_full_queue_keeps_the_order);
     cell!(postgres_in_process, postgres, in_process,
         [ignore = "needs Postgres: cargo xtask test"],
-        a_broker_that_stops_loses_nothing four_relays_with_deaths_keep_the_order);
+        a_broker_that_stops_loses_nothing four_relays_with_deaths_keep_the_order
+        a_full_queue_keeps_the_order);
     cell!(postgres_kafka, postgres, kafka,
         [ignore = "needs Postgres and Kafka: cargo xtask test"],
         four_relays_with_deaths_keep_the_order
@@ -271,7 +272,9 @@ mod on_brokers {
         a_record_that_the_broker_refuses_is_found_in_its_batch
         a_refused_record_is_found_in_a_transaction_too
         a_topic_for_small_requests_gets_small_requests
-        a_topic_that_is_missing_at_first);
+        a_full_queue_keeps_the_order
+        a_topic_that_is_missing_at_first
+        a_topic_that_is_deleted_and_made_again);
 
     async fn a_broker_that_stops_loses_nothing(db: Db, broker: Broker) {
         let Broker::InProcess(mock) = &broker else {
@@ -441,5 +444,57 @@ mod on_brokers {
         db.until_empty().await;
         relay.shutdown(PATIENCE).await.unwrap();
         assert_eq!(check_order(&broker.read(&topic).await, 5, 10), 0);
+    }
+
+    async fn a_full_queue_keeps_the_order(db: Db, broker: Broker) {
+        let topic = broker.topic().await;
+        db.append(&numbered(&topic, 20, 1, 5_000)).await.unwrap();
+        let publisher = swifttrack_outbox::KafkaPublisher::new(broker.address())
+            .set("queue.buffering.max.messages", "50")
+            .unwrap();
+        let relay = Tune::default().on(&db, publisher).spawn().await.unwrap();
+        db.until_empty().await;
+        relay.shutdown(PATIENCE).await.unwrap();
+        assert_eq!(check_order(&broker.read(&topic).await, 20, 250), 0);
+    }
+
+    /// What comes after the deletion waits for the topic, or goes to one that the broker makes
+    /// by itself; it is all there at the end, in order.
+    async fn a_topic_that_is_deleted_and_made_again(db: Db, broker: Broker) {
+        let topic = broker.topic().await;
+        let relay = broker.relay(&db, Tune::default()).await;
+        db.append(&numbered(&topic, 5, 1, 50)).await.unwrap();
+        db.until_empty().await;
+        let admin = crate::support::admin(&broker.address());
+        let gone = admin.delete_topics(&[&topic], &Default::default()).await;
+        gone.unwrap().remove(0).unwrap();
+        db.append(&numbered(&topic, 5, 11, 50)).await.unwrap();
+        let there = broker.topic().await;
+        db.append(&numbered(&there, 5, 1, 50)).await.unwrap();
+        testkit::wait_until("the topic is made again", PATIENCE, async || {
+            let replication = rdkafka::admin::TopicReplication::Fixed(1);
+            let new = rdkafka::admin::NewTopic::new(&topic, 2, replication);
+            let made = admin.create_topics([&new], &Default::default()).await;
+            match made.unwrap().remove(0) {
+                Ok(_) | Err((_, rdkafka::types::RDKafkaErrorCode::TopicAlreadyExists)) => true,
+                Err(_) => false,
+            }
+        })
+        .await;
+        db.until_empty().await;
+        relay.shutdown(PATIENCE).await.unwrap();
+        check_order(&broker.read(&there).await, 5, 10);
+        for key in 0..5 {
+            let key = format!("key-{key}");
+            let read = broker.read(&topic).await;
+            let mut numbers: Vec<u64> = read
+                .iter()
+                .filter(|record| record.key == key)
+                .map(|record| record.number())
+                .collect();
+            numbers.dedup();
+            let expected: Vec<u64> = (11..=20).collect();
+            assert!(numbers.ends_with(&expected), "{key}: {numbers:?}");
+        }
     }
 }

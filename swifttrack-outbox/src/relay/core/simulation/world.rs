@@ -1,4 +1,4 @@
-//! The clock, the relays and what befalls them.
+//! The clocks, the relays and what befalls them.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -57,14 +57,34 @@ enum Happening {
 enum Work {
     OpenReader,
     Read(Read<Snapshot>),
-    Keep { id: u64, first: bool, asked: u64 },
-    Release { id: u64, slots: Vec<u8> },
-    Leave { id: u64 },
-    Delete { seqs: Vec<i64>, dead: Vec<i64> },
-    Bury { id: u64, burial: Burial },
+    Keep {
+        id: u64,
+        first: bool,
+        asked: Duration,
+    },
+    Release {
+        id: u64,
+        slots: Vec<u8>,
+    },
+    Leave {
+        id: u64,
+    },
+    Delete {
+        seqs: Vec<i64>,
+        dead: Vec<i64>,
+    },
+    Bury {
+        id: u64,
+        burial: Burial,
+    },
     Send,
-    Close { generation: u64, flush: bool },
-    Probe { topic: String },
+    Close {
+        generation: u64,
+        flush: bool,
+    },
+    Probe {
+        topic: String,
+    },
 }
 
 struct Relay {
@@ -72,6 +92,8 @@ struct Relay {
     /// Incarnation: a killed relay comes back as another.
     life: u64,
     started: u64,
+    /// Of the database's clock's second, in thousandths: no two clocks agree.
+    pace: u64,
     frozen_until: u64,
     /// The database's life that the reader is connected to.
     connected: u64,
@@ -119,7 +141,8 @@ impl World {
         };
         world.broker.narrow = faults == Faults::All && world.random.chance(300);
         for relay in 0..RELAYS {
-            world.relays.push(relay_at(0, 1, removed));
+            let pace = world.pace();
+            world.relays.push(relay_at(0, 1, pace, removed));
             let at = world.random.within(0, 1_500);
             world.at(at, Happening::Tick { relay, life: 1 });
         }
@@ -174,6 +197,17 @@ impl World {
         Ok(())
     }
 
+    /// A tenth slower or faster, which is far more than real clocks do.
+    fn pace(&mut self) -> u64 {
+        self.random.within(900, 1_100)
+    }
+
+    /// The relay's own clock.
+    fn local(&self, relay: usize) -> Duration {
+        let it = &self.relays[relay];
+        Duration::from_micros((self.now - it.started) * it.pace)
+    }
+
     fn at(&mut self, at: u64, happening: Happening) {
         self.order += 1;
         self.heap.push(Reverse((at, self.order)));
@@ -215,10 +249,10 @@ impl World {
                     return;
                 }
                 self.step(relay, Event::Tick);
-                let it = &self.relays[relay];
-                let local = Duration::from_millis(self.now - it.started);
+                let (it, local) = (&self.relays[relay], self.local(relay));
                 let due = it.core.deadline().map_or(200, |due| {
-                    due.saturating_sub(local).as_millis().clamp(1, 200) as u64
+                    let rest = due.saturating_sub(local).as_micros() as u64;
+                    rest.div_ceil(it.pace).clamp(1, 200)
                 });
                 let at = self.now + due;
                 self.at(at, Happening::Tick { relay, life });
@@ -230,8 +264,8 @@ impl World {
     }
 
     fn step(&mut self, relay: usize, event: Event<Snapshot>) {
+        let local = self.local(relay);
         let it = &mut self.relays[relay];
-        let local = Duration::from_millis(self.now - it.started);
         if self.tell_all && !matches!(event, Event::Tick) {
             println!("{} ms, relay {relay}: {event:?}", self.now);
         }
@@ -245,7 +279,7 @@ impl World {
 
     fn execute(&mut self, relay: usize, action: Action<Snapshot>) {
         let it = &self.relays[relay];
-        let (life, started) = (it.life, it.started);
+        let (life, asked) = (it.life, self.local(relay));
         let id = |number: u64| life * 1_000_000 + relay as u64 * 10_000 + number;
         let work = match action {
             Action::OpenReader => Work::OpenReader,
@@ -253,7 +287,7 @@ impl World {
             Action::Keep { life, first } => Work::Keep {
                 id: id(life),
                 first,
-                asked: self.now - started,
+                asked,
             },
             Action::Release { life, slots } => Work::Release {
                 id: id(life),
@@ -372,10 +406,7 @@ impl World {
                     if lost {
                         Event::KeepFailed
                     } else {
-                        Event::Kept {
-                            asked: Duration::from_millis(asked),
-                            holding,
-                        }
+                        Event::Kept { asked, holding }
                     },
                 );
             }
@@ -664,7 +695,7 @@ impl World {
             self.heal();
         } else if self.random.chance(60) {
             // A deployment: one drains and comes back.
-            let until = Duration::from_millis(self.now - self.relays[relay].started + 2_000);
+            let until = self.local(relay) + Duration::from_secs(2);
             let life = self.relays[relay].life;
             self.tell(relay, life, Event::Stop { until });
         } else if self.faults == Faults::All {
@@ -687,7 +718,8 @@ impl World {
         }
         if self.relays[relay].stopped {
             let life = self.relays[relay].life + 1;
-            self.relays[relay] = relay_at(self.now, life, self.removed);
+            let pace = self.pace();
+            self.relays[relay] = relay_at(self.now, life, pace, self.removed);
             let at = self.soon();
             self.at(at, Happening::Tick { relay, life });
         }
@@ -713,7 +745,7 @@ fn outcome_of(fates: Vec<Fate>) -> Outcome {
     }
 }
 
-fn relay_at(started: u64, life: u64, removed: Option<Guard>) -> Relay {
+fn relay_at(started: u64, life: u64, pace: u64, removed: Option<Guard>) -> Relay {
     let mut core = Core::new(Settings {
         trust: Duration::from_millis(TTL * 3 / 4),
         keep_every: Duration::from_millis(TTL / 3),
@@ -731,6 +763,7 @@ fn relay_at(started: u64, life: u64, removed: Option<Guard>) -> Relay {
         core,
         life,
         started,
+        pace,
         frozen_until: 0,
         connected: 0,
         producer: None,
