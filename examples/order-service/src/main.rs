@@ -1,15 +1,29 @@
-//! `cargo run -p order-service`: see the crate's documentation.
+//! `cargo run -p order-service`: see the crate's documentation. `order-service outbox …` asks the
+//! outbox of a service that runs: see [`order_service::outbox::commands`].
 
 use std::process::ExitCode;
 
 use order_service::config::Config;
-use order_service::wire;
+use order_service::outbox::commands::Command;
+use order_service::wire::{self, StartError};
 use tracing_subscriber::EnvFilter;
 
 /// A start that cannot succeed until somebody changes something.
 const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let command = match words.split_first() {
+        None => None,
+        Some((first, rest)) if first == "outbox" => match Command::parse(rest) {
+            Ok(command) => Some(command),
+            Err(error) => return refuse(&error),
+        },
+        Some((first, _)) => {
+            let why = format!("{first:?} is not a command; there is `outbox`");
+            return refuse(&StartError::new(why));
+        }
+    };
     let config = match Config::from_env() {
         Ok(config) => config,
         Err(error) => return refuse(&error),
@@ -19,7 +33,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(run(config)),
+        Ok(runtime) => runtime.block_on(async {
+            match command {
+                Some(command) => ask(command, &config).await,
+                None => run(config).await,
+            }
+        }),
         Err(error) => refuse(&error),
     }
 }
@@ -40,6 +59,19 @@ async fn run(config: Config) -> ExitCode {
         () = service.stop() => ExitCode::SUCCESS,
         // Whoever asks twice does not want to wait; what is not done is done after the next start.
         () = asked.to_stop() => ExitCode::FAILURE,
+    }
+}
+
+/// One line of JSON for each thing found.
+async fn ask(command: Command, config: &Config) -> ExitCode {
+    match command.run(config).await {
+        Ok(lines) => {
+            for line in lines {
+                println(&line.to_string());
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error),
     }
 }
 

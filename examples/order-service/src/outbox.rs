@@ -21,6 +21,8 @@ use crate::event::{Draft, SOURCE, health_event};
 use crate::step::Step;
 use crate::wire::StartError;
 
+pub mod commands;
+
 /// Partitions of topics that the in-process broker makes.
 const PARTITIONS: u16 = 4;
 /// How long a broker may take to say which topics it has.
