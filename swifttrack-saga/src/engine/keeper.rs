@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use crate::engine::error::Error;
@@ -382,7 +382,13 @@ pub(crate) async fn drain(shared: &Shared, leases: Vec<ShardLease>) {
         }
     });
     join_all(answers).await;
-    if let Err(error) = shared.store.release(shared.worker(), &leases).await {
-        tracing::warn!(%error, "shards could not be given back; they come free with the lease");
+    // Until then nobody runs what is in them: we do not, and to others they are ours. Once our
+    // lease is over they come free with it.
+    while let Err(error) = shared.store.release(shared.worker(), &leases).await {
+        tracing::warn!(%error, "shards could not be given back yet");
+        if error.is_fenced() || !shared.clock.may_act() {
+            return;
+        }
+        sleep(AGAIN_AFTER).await;
     }
 }

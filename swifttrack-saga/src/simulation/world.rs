@@ -29,6 +29,8 @@ pub(crate) struct World {
     workers: Vec<(Seat, Engine)>,
     born: u32,
     calm: bool,
+    /// The database's clock is set forward and back.
+    restless: bool,
     /// Cancels that were accepted, by saga.
     cancelled: BTreeMap<String, ()>,
 }
@@ -90,6 +92,7 @@ impl World {
             workers: Vec::new(),
             born: 0,
             calm: seed.is_multiple_of(3),
+            restless: seed.is_multiple_of(5),
             cancelled: BTreeMap::new(),
         };
         let workers = 2 + seed % 2;
@@ -171,6 +174,13 @@ impl World {
                     for (_, engine) in &self.workers {
                         engine.wake("partner");
                     }
+                }
+                14 if self.restless => {
+                    // Beyond the lease, both ways.
+                    let by = self.ledger.below(10_000) as i64 - 5_000;
+                    self.ledger
+                        .tell(format!("the database's clock is set by {by} ms"));
+                    self.store.set_clock(by * 1_000);
                 }
                 _ => (),
             }

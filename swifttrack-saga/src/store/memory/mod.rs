@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::rows::{Inner, Worker};
@@ -156,6 +155,11 @@ impl MemoryStore {
         self.lock().stale.clone()
     }
 
+    /// Sets the clock forward or back, as a database does that fails over to another machine.
+    pub(crate) fn set_clock(&self, by: i64) {
+        self.lock().set_by += by;
+    }
+
     /// Commits now, whatever faults are due.
     pub(crate) fn commit_plainly(
         &self,
@@ -189,7 +193,7 @@ impl Store for MemoryStore {
     ) -> Result<Timestamp, StoreError> {
         let mut inner = self.lock();
         let worker_row = Worker {
-            until: Instant::now() + lease,
+            until: inner.now().saturating_add(lease),
             definitions: definitions.to_vec(),
         };
         inner.workers.insert(worker, worker_row);
@@ -201,8 +205,9 @@ impl Store for MemoryStore {
         if !inner.lives(worker) {
             return Err(StoreError::fenced("the worker's row has expired"));
         }
+        let until = inner.now().saturating_add(lease);
         if let Some(row) = inner.workers.get_mut(&worker) {
-            row.until = Instant::now() + lease;
+            row.until = until;
         }
         Ok(inner.now())
     }
@@ -248,6 +253,7 @@ impl Store for MemoryStore {
         if !inner.lives(worker) {
             return Err(StoreError::fenced("the worker's row has expired"));
         }
+        inner.forget_expired();
         let group: Arc<str> = group.into();
         let mut leases = Vec::new();
         for shard in 0..SHARDS {

@@ -27,13 +27,16 @@ pub(super) struct Inner {
     pub(super) last_signal: i64,
     pub(super) faults: VecDeque<Fault>,
     pub(super) commits: u64,
+    /// By how much the clock has been set, in microseconds.
+    #[cfg(test)]
+    pub(super) set_by: i64,
     /// Writes that a store should not have taken.
     #[cfg(test)]
     pub(super) stale: Vec<String>,
 }
 
 pub(super) struct Worker {
-    pub(super) until: Instant,
+    pub(super) until: Timestamp,
     pub(super) definitions: Vec<(String, u32)>,
 }
 
@@ -84,15 +87,28 @@ impl Inner {
 
 impl Inner {
     pub(super) fn now(&mut self) -> Timestamp {
-        let now = Instant::now();
-        let since = now - *self.origin.get_or_insert(now);
-        Timestamp(EPOCH_US).saturating_add(since)
+        self.origin.get_or_insert_with(Instant::now);
+        self.clock()
+    }
+
+    /// The time, once the clock has started.
+    fn clock(&self) -> Timestamp {
+        let since = self.origin.map(|origin| origin.elapsed());
+        let time = Timestamp(EPOCH_US).saturating_add(since.unwrap_or_default());
+        #[cfg(test)]
+        let time = Timestamp(time.0 + self.set_by);
+        time
     }
 
     pub(super) fn lives(&self, worker: WorkerId) -> bool {
-        self.workers
-            .get(&worker)
-            .is_some_and(|worker| worker.until > Instant::now())
+        let worker = self.workers.get(&worker);
+        worker.is_some_and(|worker| worker.until > self.clock())
+    }
+
+    /// A worker whose lease ran out is gone for good, although the clock may be set back.
+    pub(super) fn forget_expired(&mut self) {
+        let now = self.now();
+        self.workers.retain(|_, worker| worker.until > now);
     }
 
     pub(super) fn judge(
