@@ -115,6 +115,7 @@
 //! | [`payload`] | what lies between payloads and the database: nothing, or an encryption |
 //! | [`store`] | where sagas live: the trait, its laws, and the stores |
 //! | `verify` (feature) | what can go wrong with your saga, explored in virtual time |
+//! | `verify::random` (feature `proptest`) | the same at random, for sagas that are too large |
 //! | `conformance` (feature) | the laws of a store, as tests |
 
 #[cfg(feature = "conformance")]

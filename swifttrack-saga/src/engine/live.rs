@@ -345,6 +345,18 @@ impl Live {
             .collect()
     }
 
+    /// Until when attempts that another process began could still send something.
+    pub(crate) fn could_send_until(&self, now: Timestamp) -> Timestamp {
+        let nodes = &self.definition().nodes;
+        let running = self.running();
+        let timeouts = running
+            .iter()
+            .filter_map(|node| nodes[usize::from(*node)].policy);
+        // An attempt that asks first takes up to twice its timeout.
+        let longest = timeouts.map(|policy| policy.attempt_timeout * 2).max();
+        now.saturating_add(longest.unwrap_or_default())
+    }
+
     /// Whether an attempt that has not begun should not begin any more.
     pub(crate) fn pointless(&self, node: u16) -> bool {
         self.state.phase != Phase::Forward && self.node(node).status == Status::Running

@@ -3,29 +3,55 @@
 //!
 //! ```text
 //!   your steps and undos ──▶ World::call ──▶ your Model of the partners
-//!            ▲                    │  choices: answered, refused, lost before, lost after,
-//!            │                    │           late, crash before, crash after
-//!          core ◀── Explorer: which attempt next, which late request arrives, cancel, crash
+//!            ▲                    │  answered, refused, not sent, lost before, lost after,
+//!            │                    │  late, process dies after
+//!          core ◀── Explorer: whose call is next, which late request arrives, what a frozen
+//!                   process still sends; time, signals, cancel, deadline, crash, freeze
 //! ```
 //!
 //! The steps reach their partner through a port that is theirs to choose; here it is a
-//! [`World`]. A path is a list of choices, replayed from the start; paths with fewer faults are
-//! explored first, so that the first counterexample has as few as possible.
+//! [`World`]. An attempt is stopped at each call, and what becomes of the call is a choice. A
+//! path is a list of choices, replayed from the start; paths with fewer faults are explored
+//! first, then shorter ones, so that the first counterexample is the simplest.
 //!
 //! # Rules
 //!
-//! 1. When a saga is compensated, no effect is left, now or when late requests have arrived.
-//! 2. When it is completed, the model [agrees](Model::completed).
-//! 3. No effect is there [twice](Model::broken).
-//! 4. It ends, or is parked.
+//! 1. When a saga is compensated, no effect is left but those of its
+//!    [irrevocable](crate::Tune::irrevocable) steps: now, when everything that is late has
+//!    arrived, and when every frozen process has gone on.
+//! 2. When it is completed, the model [agrees](Model::completed), then as well.
+//! 3. Nothing is there that [must never be](Model::broken), such as an effect twice.
+//! 4. It ends, or is parked: no step or undo fails more than ten times in a row.
 //!
-//! # Bounds
+//! # What is explored
 //!
-//! Between two calls of a step nothing else happens; members of a group overlap by their late
-//! requests only. A request that is late arrives before the saga's end or right after it, but
-//! for a step without tombstones never after its quiet period, which is what its definition
-//! asks one to believe. Steps must be deterministic between calls. The report says how many
-//! faults were allowed and whether everything within was seen.
+//! Within the [number of faults](Explorer::faults_max) everything is, by the core and the code
+//! that runs attempts as they are shipped:
+//!
+//! - calls of the members of a group in every order, one after the other;
+//! - for each call, that it is answered, refused (if the model [may](Model::refusal)), not sent,
+//!   lost before or after it arrived, that it arrives at any later time, and that the process
+//!   dies when it has arrived;
+//! - between any two calls a crash, a cancel, the end of the saga's deadline, a
+//!   [signal](Explorer::signal), and a process that is frozen until another has taken over and
+//!   then goes on with what it was doing (a *stale owner*), at any later time, for any part of
+//!   the way.
+//!
+//! A fault is everything but answers, signals, the passing of time, and the arrival of what is
+//! late. States of core, outputs, partners, network, and of the attempts under way are looked
+//! at once, as hashes of 64 bits.
+//!
+//! # What is not
+//!
+//! A step's timeouts and those of a call are one: no answer. What a step without tombstones
+//! sent has arrived when its [quiet period](crate::Late::Quiet) is over, frozen processes
+//! included: that is what its definition asks one to believe, and what arrives later leaks. A
+//! saga that is parked is a person's; operators' verbs are not tried. Shards, leases and commits
+//! are the engine's own business, and are tested with it.
+//!
+//! Steps must be deterministic between calls, and make one call at a time. If they are not,
+//! that is an [error of its own](Stopped), not a counterexample. The report says the bound, how
+//! many states there were, and whether all within the bound was seen.
 //!
 //! # Example
 //!
@@ -105,18 +131,25 @@
 //!     let hold = s.step(Hold(world.clone()).tombstone(), seats);
 //!     s.finish(hold)
 //! })?;
-//! let report = Explorer::new(&saga, world, 2).faults_max(2).run();
-//! assert!(report.counterexample().is_none(), "{report}");
-//! assert!(report.exhausted());
+//! let report = Explorer::new(&saga, world, 2).faults_max(2).run()?;
+//! assert!(report.holds(), "{report}");
 //! # Ok(())
 //! # }
 //! ```
 
+mod choice;
+mod error;
 mod explorer;
 mod path;
+#[cfg(feature = "proptest")]
+pub mod random;
 mod report;
+mod running;
+mod schedule;
 mod world;
 
+pub use self::error::Stopped;
 pub use self::explorer::Explorer;
 pub use self::report::{Counterexample, Report};
+pub use self::schedule::Schedule;
 pub use self::world::{Lost, Model, World};

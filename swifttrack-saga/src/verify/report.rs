@@ -30,10 +30,16 @@ impl Report {
         self.paths
     }
 
-    /// How many distinct states of saga, partners and network were seen between attempts.
+    /// How many distinct states of saga, attempts, partners and network were seen.
     #[must_use]
     pub fn states(&self) -> u64 {
         self.states
+    }
+
+    /// Whether everything within the bound was seen, and broke no rule.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.exhausted && self.counterexample.is_none()
     }
 
     /// Whether everything within the bound was seen.

@@ -1,14 +1,19 @@
 //! The partners, and the network in front of them.
 
 use std::fmt::{self, Debug};
+use std::future::poll_fn;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use super::choice::{Chooser, Plan};
 
 /// What the partners do when a request arrives.
 ///
 /// # Laws
 ///
 /// 1. [`answer`](Self::answer) depends on the model and the request alone.
+/// 2. Equal models behave alike, whatever comes: states that look the same are looked at once.
 pub trait Model: Clone + Debug + Eq + Hash + Send + 'static {
     /// What they are asked.
     type Request: Clone + Debug + Eq + Hash + Send + Sync + 'static;
@@ -24,7 +29,7 @@ pub trait Model: Clone + Debug + Eq + Hash + Send + 'static {
         None
     }
 
-    /// The effects that stand, in words.
+    /// The effects that stand, in words: none twice.
     fn effects(&self) -> Vec<String>;
 
     /// What a completed saga must have brought about.
@@ -55,51 +60,32 @@ pub enum Lost {
 
 /// The port of a step under verification. Clones are the same world.
 pub struct World<M: Model> {
+    // A std mutex, since nothing is awaited while it is held.
     inner: Arc<Mutex<Inner<M>>>,
 }
 
 pub(crate) struct Inner<M: Model> {
     first: M,
     pub(crate) model: M,
-    /// Requests that are still on their way, and whose.
-    pub(crate) late: Vec<(u16, M::Request)>,
-    /// The node whose attempt runs.
-    pub(crate) node: u16,
-    pub(crate) crashed: bool,
+    /// Requests that are on their way and that nobody waits for.
+    pub(crate) late: Vec<(Sender, M::Request)>,
+    /// What the attempt that runs asks.
+    asked: Option<M::Request>,
+    /// What it is told.
+    told: Option<Result<M::Answer, Lost>>,
+    /// It asked twice at a time.
+    pub(crate) hasty: bool,
+    /// Whose effects stand, if that matters.
+    pub(crate) makers: Option<Vec<(String, u16)>>,
     pub(crate) chooser: Chooser,
     pub(crate) story: Vec<String>,
 }
 
-/// The choices of a path: those given, then the harmless ones.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Chooser {
-    pub(crate) given: Vec<u8>,
-    /// What was chosen, and the fault that each choice would have been.
-    pub(crate) taken: Vec<(u8, Vec<bool>)>,
-    pub(crate) faults: u32,
-    /// A choice that was given was not there.
-    pub(crate) diverged: bool,
-}
-
-impl Chooser {
-    /// Chooses among options; true is a fault. The first is never one.
-    pub(crate) fn choose(&mut self, options: Vec<bool>) -> usize {
-        let place = self.taken.len();
-        let mut choice = usize::from(self.given.get(place).copied().unwrap_or(0));
-        if choice >= options.len() {
-            self.diverged = true;
-            choice = 0;
-        }
-        self.faults += u32::from(options[choice]);
-        self.taken
-            .push((u8::try_from(choice).unwrap_or(u8::MAX), options));
-        choice
-    }
-
-    /// Whether everything that was given has been chosen.
-    pub(crate) fn beyond(&self) -> bool {
-        self.taken.len() >= self.given.len()
-    }
+/// Which attempt a request is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sender {
+    pub(crate) node: u16,
+    pub(crate) undo: bool,
 }
 
 impl<M: Model> World<M> {
@@ -110,9 +96,11 @@ impl<M: Model> World<M> {
                 first: model.clone(),
                 model,
                 late: Vec::new(),
-                node: 0,
-                crashed: false,
-                chooser: Chooser::default(),
+                asked: None,
+                told: None,
+                hasty: false,
+                makers: None,
+                chooser: Chooser::new(Plan::Given(Vec::new(), None)),
                 story: Vec::new(),
             })),
         }
@@ -120,83 +108,78 @@ impl<M: Model> World<M> {
 
     /// Asks the partners. What becomes of the request is the explorer's choice.
     ///
+    /// A step makes one call at a time.
+    ///
     /// # Errors
     ///
     /// [`Lost`].
     pub async fn call(&self, request: M::Request) -> Result<M::Answer, Lost> {
-        let told = self.lock().send(&request);
-        match told {
-            Some(answer) => answer,
-            // The process is gone, and this never returns.
-            None => std::future::pending().await,
+        {
+            let mut inner = self.lock();
+            inner.hasty |= inner.asked.is_some();
+            inner.asked = Some(request);
         }
+        poll_fn(|_| match self.lock().told.take() {
+            Some(told) => Poll::Ready(told),
+            None => Poll::Pending,
+        })
+        .await
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<M>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn begin(&self, given: &[u8]) {
+    /// Begins anew; `makers` says whether it matters whose effects stand.
+    pub(crate) fn begin(&self, plan: Plan, makers: bool) {
         let mut inner = self.lock();
         inner.model = inner.first.clone();
         inner.late.clear();
-        inner.crashed = false;
+        inner.asked = None;
+        inner.told = None;
+        inner.hasty = false;
+        inner.makers = makers.then(Vec::new);
+        inner.chooser = Chooser::new(plan);
         inner.story.clear();
-        inner.chooser = Chooser {
-            given: given.to_vec(),
-            ..Chooser::default()
-        };
     }
 }
 
 impl<M: Model> Inner<M> {
-    fn send(&mut self, request: &M::Request) -> Option<Result<M::Answer, Lost>> {
-        let refusal = self.model.refusal(request);
-        let mut options = vec![false, true, true, true, true, true, true];
-        if refusal.is_some() {
-            options.push(true);
+    /// Whether the attempt that runs waits for an answer.
+    pub(crate) fn asks(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    pub(crate) fn take_asked(&mut self) -> Option<M::Request> {
+        self.asked.take()
+    }
+
+    pub(crate) fn tell(&mut self, told: Result<M::Answer, Lost>) {
+        self.told = Some(told);
+    }
+
+    /// A request arrives.
+    pub(crate) fn deliver(&mut self, sender: Sender, request: &M::Request) -> M::Answer {
+        let answer = self.model.answer(request);
+        if let Some(makers) = &mut self.makers {
+            let mut effects = self.model.effects();
+            makers.retain(|(effect, _)| match effects.iter().position(|e| e == effect) {
+                Some(place) => {
+                    effects.swap_remove(place);
+                    true
+                }
+                None => false,
+            });
+            makers.extend(effects.into_iter().map(|effect| (effect, sender.node)));
+            makers.sort_unstable();
         }
-        let choice = self.chooser.choose(options);
-        let what = format!("{request:?}");
-        let (note, answer) = match choice {
-            0 => {
-                let answer = self.model.answer(request);
-                (format!("is answered {answer:?}"), Some(Ok(answer)))
-            }
-            1 => ("is not sent".to_owned(), Some(Err(Lost::NotSent))),
-            2 => ("is lost on its way".to_owned(), Some(Err(Lost::Unknown))),
-            3 => {
-                let answer = self.model.answer(request);
-                let note = format!("arrives, and the answer {answer:?} is lost");
-                (note, Some(Err(Lost::Unknown)))
-            }
-            4 => {
-                self.late.push((self.node, request.clone()));
-                let note = "is on its way for longer than anybody waits".to_owned();
-                (note, Some(Err(Lost::Unknown)))
-            }
-            5 => {
-                self.crashed = true;
-                ("is not sent: the process dies".to_owned(), None)
-            }
-            6 => {
-                self.model.answer(request);
-                self.crashed = true;
-                ("arrives, and the process dies".to_owned(), None)
-            }
-            _ => {
-                let answer = refusal?;
-                (format!("is refused: {answer:?}"), Some(Ok(answer)))
-            }
-        };
-        self.story.push(format!("    {what} {note}"));
         answer
     }
 
     /// A request that was late arrives.
     pub(crate) fn arrive(&mut self, which: usize) {
-        let (_, request) = self.late.remove(which);
-        let answer = self.model.answer(&request);
+        let (sender, request) = self.late.remove(which);
+        let answer = self.deliver(sender, &request);
         let note = format!("late, {request:?} arrives: {answer:?}");
         self.story.push(note);
     }

@@ -72,7 +72,7 @@ impl Lane {
         if running && unclean {
             live.crashes = live.crashes.saturating_add(1);
         }
-        let until = self.until(&live);
+        let until = live.could_send_until(self.shared.clock.now());
         let crashes = live.crashes;
         self.insert(live);
         if let Some(fault) = fault {
@@ -101,26 +101,12 @@ impl Lane {
     /// What another process ran may have happened.
     fn interrupt(&mut self, saga: Uuid) {
         if Guard::Interrupted.stands() {
-            let until = self.until(&self.sagas[&saga]);
+            let until = self.sagas[&saga].could_send_until(self.shared.clock.now());
             return self.feed_held(saga, Input::Interrupted { until }, None, true);
         }
         for node in self.sagas[&saga].running() {
             self.feed_held(saga, Input::Withdrawn { node }, None, true);
         }
-    }
-
-    /// Until when attempts that another process began could still send something.
-    fn until(&self, live: &Live) -> Timestamp {
-        let running = live.running();
-        let timeouts = running
-            .iter()
-            .filter_map(|node| live.definition().nodes[usize::from(*node)].policy);
-        // An attempt that asks first takes up to twice its timeout.
-        let longest = timeouts.map(|policy| policy.attempt_timeout * 2).max();
-        self.shared
-            .clock
-            .now()
-            .saturating_add(longest.unwrap_or_default())
     }
 
     /// Takes in what was asked of a saga, holding what it would start.
