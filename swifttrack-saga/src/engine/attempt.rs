@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::{self, Refusal};
@@ -98,10 +99,10 @@ impl Verdict {
     }
 }
 
-/// One attempt, ready to run.
+/// One attempt, ready to run. Boxed, since a future holds what it is given twice.
 pub(crate) enum Work {
-    Forward(Forward),
-    Backward(Backward),
+    Forward(Box<Forward>),
+    Backward(Box<Backward>),
 }
 
 impl Work {
@@ -128,10 +129,10 @@ impl Work {
         let Action::Step(step, compensate) = &work.action else {
             unreachable!("what runs is a step")
         };
-        let input = step.input(&live.registered.scope(&live.input, &live.values));
+        let input = Arc::new(step.input(&live.registered.scope(&live.input, &live.values)));
         if undo {
             let known = live.values[usize::from(place)].clone();
-            return Self::Backward(Backward {
+            return Self::Backward(Box::new(Backward {
                 undo: compensate.clone().expect("what is undone has an undo"),
                 attempt,
                 input,
@@ -139,23 +140,23 @@ impl Work {
                     Some(output) => Evidence::Done(output),
                     None => Evidence::Maybe,
                 },
-            });
+            }));
         }
-        Self::Forward(Forward {
+        Self::Forward(Box::new(Forward {
             step: step.clone(),
             codec: work.codec,
             attempt,
             input,
             ask: node.maybe,
             timeout: policy.attempt_timeout,
-        })
+        }))
     }
 
     /// Runs it once. Returns also until when it could still send something.
-    pub(crate) async fn run(self) -> (Verdict, Instant) {
+    pub(crate) fn run(self) -> impl Future<Output = (Verdict, Instant)> + Send + 'static {
         match self {
-            Self::Forward(work) => forward(work).await,
-            Self::Backward(work) => backward(work).await,
+            Self::Forward(work) => Either::Left(forward(work)),
+            Self::Backward(work) => Either::Right(backward(work)),
         }
     }
 }
@@ -165,7 +166,7 @@ pub(crate) struct Forward {
     step: Arc<dyn ErasedStep>,
     codec: Codec,
     attempt: Attempt,
-    input: Input,
+    input: Arc<Input>,
     /// An earlier attempt may have had an effect: ask first.
     ask: bool,
     timeout: Duration,
@@ -175,44 +176,48 @@ pub(crate) struct Forward {
 pub(crate) struct Backward {
     undo: Arc<dyn ErasedUndo>,
     attempt: Attempt,
-    input: Input,
+    input: Arc<Input>,
     evidence: Evidence<Value>,
 }
 
 /// Runs a step once. Returns also until when it could still send something.
-async fn forward(work: Forward) -> (Verdict, Instant) {
-    let Forward {
-        step,
-        codec,
-        mut attempt,
-        input,
-        ask,
-        timeout,
-    } = work;
-    let input = Arc::new(input);
-    if ask {
-        let question = step.clone().resolve(attempt.clone(), input.clone());
-        let answer = caught(timeout_at(attempt.deadline, question)).await;
+async fn forward(mut work: Box<Forward>) -> (Verdict, Instant) {
+    let codec = work.codec;
+    if work.ask {
+        let question = work
+            .step
+            .clone()
+            .resolve(work.attempt.clone(), work.input.clone());
+        let answer = caught(timeout_at(work.attempt.deadline, question)).await;
         match answer {
             Ok(Ok(Ok(Resolution::Done(value)))) => {
-                return (done(codec, value), attempt.deadline);
+                return (done(codec, value), work.attempt.deadline);
             }
             Ok(Ok(Ok(Resolution::Never))) => {
                 let why = failure("FENCED", "the partner has fenced the key");
-                return (failed(Refusal::Never, why), attempt.deadline);
+                return (failed(Refusal::Never, why), work.attempt.deadline);
             }
             Ok(Ok(Ok(Resolution::Happened | Resolution::NotYet | Resolution::CannotTell))) => (),
-            Ok(Ok(Err(error))) => return (not_answered(error), attempt.deadline),
+            Ok(Ok(Err(error))) => return (not_answered(error), work.attempt.deadline),
             Ok(Err(_)) => {
                 let why = failure("TIMED_OUT", "the question was not answered in time");
-                return (failed(Refusal::Retry, why), attempt.deadline);
+                return (failed(Refusal::Retry, why), work.attempt.deadline);
             }
-            Err(why) => return (failed(Refusal::Retry, why), attempt.deadline),
+            Err(why) => return (failed(Refusal::Retry, why), work.attempt.deadline),
         }
-        attempt.deadline = Instant::now() + timeout;
+        work.attempt.deadline = Instant::now() + work.timeout;
     }
-    let deadline = attempt.deadline;
-    let verdict = match caught(timeout_at(deadline, step.run(attempt, input))).await {
+    let deadline = work.attempt.deadline;
+    let run = {
+        let Forward {
+            step,
+            attempt,
+            input,
+            ..
+        } = *work;
+        step.run(attempt, input)
+    };
+    let verdict = match caught(timeout_at(deadline, run)).await {
         Ok(Ok(Ok(value))) => done(codec, value),
         Ok(Ok(Err(error))) => not_done(error),
         Ok(Err(_)) => {
@@ -225,15 +230,17 @@ async fn forward(work: Forward) -> (Verdict, Instant) {
 }
 
 /// Runs an undo once.
-async fn backward(work: Backward) -> (Verdict, Instant) {
-    let Backward {
-        undo,
-        attempt,
-        input,
-        evidence,
-    } = work;
-    let deadline = attempt.deadline;
-    let undo = undo.undo(attempt, Arc::new(input), evidence);
+async fn backward(work: Box<Backward>) -> (Verdict, Instant) {
+    let deadline = work.attempt.deadline;
+    let undo = {
+        let Backward {
+            undo,
+            attempt,
+            input,
+            evidence,
+        } = *work;
+        undo.undo(attempt, input, evidence)
+    };
     let again = |failure| Verdict::UndoFailed {
         failure,
         after: None,

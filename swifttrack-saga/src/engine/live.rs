@@ -46,6 +46,8 @@ pub(crate) struct Live {
     pub(crate) foreign: bool,
     /// Of its time in this memory; its attempts are inside.
     pub(crate) span: Span,
+    /// Somebody wants to hear of its transitions: a hook.
+    pub(crate) tells: bool,
 }
 
 /// Transitions on their way into a commit.
@@ -185,6 +187,7 @@ impl Live {
             timer: None,
             starter: Some(Box::new(request)),
             foreign: false,
+            tells: true,
         }
     }
 
@@ -218,7 +221,9 @@ impl Live {
         let keep = is_result.then(|| (input.clone(), value.clone()));
         self.step(input, value, given)?;
         if let Some(pending) = &mut self.pending {
-            pending.inputs.extend(keep);
+            if let Some(keep) = keep {
+                push(&mut pending.inputs, keep);
+            }
         }
         while let Some(next) = core::pending(&self.registered.definition, &self.state, limits) {
             self.step(next, None, given)?;
@@ -251,10 +256,14 @@ impl Live {
         }
         let mut row = core::row(&self.state, &entry, given.at);
         row.payload = row.payload.map(|plain| registered.seal(self.saga, plain));
-        let transition = self.transition(&entry, &effects, &row);
+        let transition = self
+            .tells
+            .then(|| self.transition(&entry, &effects, &row));
         let pending = self.pending.get_or_insert_default();
-        pending.rows.push(row);
-        pending.transitions.push(transition);
+        push(&mut pending.rows, row);
+        if let Some(transition) = transition {
+            push(&mut pending.transitions, transition);
+        }
         pending.starts.extend(effects.starts);
         pending.undoes.extend(effects.undoes);
         Ok(())
@@ -376,6 +385,15 @@ impl Live {
             && self.pending.is_none()
             && self.stuck.is_none()
     }
+}
+
+/// Mostly there is one of each: four, as a vector begins with, are beyond what an allocator
+/// keeps at hand.
+fn push<T>(all: &mut Vec<T>, one: T) {
+    if all.is_empty() {
+        all.reserve_exact(1);
+    }
+    all.push(one);
 }
 
 fn result_of(registered: &Registered, input: &Value, values: &[Option<Value>]) -> Arc<[u8]> {

@@ -27,6 +27,8 @@ pub(crate) const STARTS_MAX: usize = 4096;
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
+    /// Its hook wants to hear of transitions.
+    pub(crate) tells: bool,
     pub(crate) registry: Registry,
     pub(crate) with: With,
     pub(crate) settings: Settings,
@@ -140,6 +142,7 @@ impl Shared {
         worker: WorkerId,
     ) -> Self {
         Self {
+            tells: store.has_hook(),
             store,
             registry,
             with,

@@ -69,6 +69,10 @@ impl Store for Seat {
         self.store.describe(shapes, keep).await
     }
 
+    fn has_hook(&self) -> bool {
+        self.store.has_hook()
+    }
+
     async fn register(
         &self,
         worker: WorkerId,

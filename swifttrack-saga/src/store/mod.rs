@@ -115,6 +115,11 @@ pub trait Store: Any + Send + Sync {
         changes: &[Change],
     ) -> Result<Vec<Outcome>, StoreError>;
 
+    /// Whether somebody reads [`Change::transitions`]. If not, they are left out.
+    fn has_hook(&self) -> bool {
+        true
+    }
+
     /// Asks the owner of a running saga for something (cancel, pause, an operator's verb).
     /// One statement: accepted is a promise.
     async fn request(&self, request: Request) -> Result<Sighting, StoreError>;

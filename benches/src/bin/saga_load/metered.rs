@@ -158,6 +158,10 @@ impl<S> Metered<S> {
 
 #[async_trait]
 impl<S: Store> Store for Metered<S> {
+    fn has_hook(&self) -> bool {
+        self.inner.has_hook()
+    }
+
     async fn commit(
         &self,
         worker: WorkerId,

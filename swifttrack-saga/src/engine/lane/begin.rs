@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -81,9 +82,9 @@ impl Lane {
         let began = shared.blocked.wakes();
         let work = Work::of(live, node, status == Status::UndoRunning);
         let registered = live.registered.clone();
-        let run = async move {
-            let started = Instant::now();
-            let (verdict, until) = work.run().await;
+        let started = Instant::now();
+        // Not an async block, which would hold the attempt's future twice.
+        let run = work.run().map(move |(verdict, until)| {
             drop(pass);
             if let Some(meter) = &registered.meter {
                 meter.attempted(node, started, &verdict);
@@ -97,7 +98,7 @@ impl Lane {
                 began,
             };
             shared.send(lane, Event::Report(Box::new(report)));
-        };
+        });
         let span = tracing::info_span!(
             parent: &live.span,
             "attempt",

@@ -178,7 +178,9 @@ impl Lane {
         let input = start.bytes.clone();
         let hold = self.shared.room() == 0;
         self.starting.insert(key);
-        self.insert(Live::started(saga, shard, start));
+        let mut live = Live::started(saga, shard, start);
+        live.tells = self.shared.tells;
+        self.insert(live);
         self.feed_held(saga, Input::Start { input }, None, hold);
     }
 

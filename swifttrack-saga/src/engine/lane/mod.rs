@@ -16,11 +16,11 @@ mod reload;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::{mpsc, oneshot};
@@ -47,16 +47,17 @@ pub(crate) struct Lane {
     shared: Arc<Shared>,
     events: mpsc::UnboundedReceiver<Event>,
     starts: mpsc::Receiver<StartRequest>,
-    leases: HashMap<(Arc<str>, u16), Held>,
+    // A quick hasher in all of these: names and uuids are ours, so nobody chooses them to
+    // collide. Its seed is fixed, so that a simulation can be run again.
+    leases: HashMap<(Arc<str>, u16), Held, FixedState>,
     /// Shards by group that take starts.
-    open: HashMap<Arc<str>, Vec<u16>>,
-    // Uuids are ours, so nobody chooses them to collide.
-    sagas: HashMap<Uuid, Live, BuildHasherDefault<DefaultHasher>>,
+    open: HashMap<Arc<str>, Vec<u16>, FixedState>,
+    sagas: HashMap<Uuid, Live, FixedState>,
     timers: BinaryHeap<Reverse<(Timestamp, Uuid)>>,
     /// Sagas with something to commit.
     dirty: Vec<Uuid>,
     /// Sagas to be read again.
-    reload: HashSet<Uuid>,
+    reload: HashSet<Uuid, FixedState>,
     /// Sagas whose commit is tried again alone, and when.
     stuck: Vec<(Instant, Uuid)>,
     /// Attempts that may begin once the lease is renewed.
@@ -88,12 +89,12 @@ impl Lane {
             shared,
             events,
             starts,
-            leases: HashMap::new(),
-            open: HashMap::new(),
+            leases: HashMap::default(),
+            open: HashMap::default(),
             sagas: HashMap::default(),
             timers: BinaryHeap::new(),
             dirty: Vec::new(),
-            reload: HashSet::new(),
+            reload: HashSet::default(),
             stuck: Vec::new(),
             postponed: Vec::new(),
             shardless: VecDeque::new(),

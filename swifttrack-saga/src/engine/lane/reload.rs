@@ -66,6 +66,7 @@ impl Lane {
             starter: None,
             foreign: false,
             span,
+            tells: self.shared.tells,
         };
         let running = live.state.running();
         live.foreign = running;

@@ -185,6 +185,10 @@ impl Store for MemoryStore {
         Ok(kept.collect())
     }
 
+    fn has_hook(&self) -> bool {
+        self.hook.is_some()
+    }
+
     async fn register(
         &self,
         worker: WorkerId,

@@ -256,6 +256,10 @@ impl Store for PgStore {
         schema::describe(self, shapes, keep).await
     }
 
+    fn has_hook(&self) -> bool {
+        self.hook.is_some()
+    }
+
     async fn register(
         &self,
         worker: WorkerId,

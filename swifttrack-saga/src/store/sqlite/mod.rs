@@ -329,6 +329,10 @@ impl Store for SqliteStore {
         schema::describe(self, shapes, keep).await
     }
 
+    fn has_hook(&self) -> bool {
+        self.hook.is_some()
+    }
+
     async fn register(
         &self,
         worker: WorkerId,
