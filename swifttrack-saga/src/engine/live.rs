@@ -220,10 +220,8 @@ impl Live {
         );
         let keep = is_result.then(|| (input.clone(), value.clone()));
         self.step(input, value, given)?;
-        if let Some(pending) = &mut self.pending {
-            if let Some(keep) = keep {
-                push(&mut pending.inputs, keep);
-            }
+        if let (Some(pending), Some(keep)) = (&mut self.pending, keep) {
+            push(&mut pending.inputs, keep);
         }
         while let Some(next) = core::pending(&self.registered.definition, &self.state, limits) {
             self.step(next, None, given)?;
@@ -256,9 +254,7 @@ impl Live {
         }
         let mut row = core::row(&self.state, &entry, given.at);
         row.payload = row.payload.map(|plain| registered.seal(self.saga, plain));
-        let transition = self
-            .tells
-            .then(|| self.transition(&entry, &effects, &row));
+        let transition = self.tells.then(|| self.transition(&entry, &effects, &row));
         let pending = self.pending.get_or_insert_default();
         push(&mut pending.rows, row);
         if let Some(transition) = transition {

@@ -92,7 +92,10 @@ impl<M: Model> Explorer<M> {
     ///
     /// Panics if `words` cannot be encoded.
     #[track_caller]
-    #[expect(clippy::needless_pass_by_value, reason = "as `Engine::signal` takes it")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "as `Engine::signal` takes it"
+    )]
     pub fn signal<T: Payload>(mut self, signal: &Signal<T>, words: T) -> Self {
         let words = serde_json::to_vec(&words).expect("the words can be encoded");
         self.signals.push((signal.name().into(), words.into()));

@@ -540,7 +540,8 @@ impl<'e, M: Model> Path<'e, M> {
                 if let Some(makers) = &inner.makers {
                     effects.retain(|effect| {
                         let maker = makers.iter().find(|(made, _)| made == effect);
-                        let name = maker.map(|(_, node)| &definition.nodes[usize::from(*node)].name);
+                        let name =
+                            maker.map(|(_, node)| &definition.nodes[usize::from(*node)].name);
                         name.is_none_or(|name| !irrevocable.contains(name))
                     });
                 }

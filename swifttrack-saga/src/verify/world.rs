@@ -163,13 +163,15 @@ impl<M: Model> Inner<M> {
         let answer = self.model.answer(request);
         if let Some(makers) = &mut self.makers {
             let mut effects = self.model.effects();
-            makers.retain(|(effect, _)| match effects.iter().position(|e| e == effect) {
-                Some(place) => {
-                    effects.swap_remove(place);
-                    true
-                }
-                None => false,
-            });
+            makers.retain(
+                |(effect, _)| match effects.iter().position(|e| e == effect) {
+                    Some(place) => {
+                        effects.swap_remove(place);
+                        true
+                    }
+                    None => false,
+                },
+            );
             makers.extend(effects.into_iter().map(|effect| (effect, sender.node)));
             makers.sort_unstable();
         }

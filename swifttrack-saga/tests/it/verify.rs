@@ -270,7 +270,10 @@ fn a_resolve_that_trusts_none_is_found() {
 #[test]
 fn a_frozen_process_that_goes_on_is_found() {
     let found = found(Bug::TicketIsNotTheTombstone, 2, "these stand");
-    let frozen = found.story().iter().filter(|line| line.contains("frozen process goes on"));
+    let frozen = found
+        .story()
+        .iter()
+        .filter(|line| line.contains("frozen process goes on"));
     assert_eq!(frozen.count(), 2, "{found}");
 }
 
@@ -360,7 +363,9 @@ fn count(how: How) -> Result<Report, Stopped> {
 #[test]
 fn members_of_a_group_meet_between_their_calls() {
     let report = count(How::ReadAndWrite).unwrap();
-    let found = report.counterexample().unwrap_or_else(|| panic!("{report}"));
+    let found = report
+        .counterexample()
+        .unwrap_or_else(|| panic!("{report}"));
     assert_eq!(found.faults(), 0, "{report}");
     assert!(found.rule().contains("counted to 1"), "{report}");
 }
@@ -410,7 +415,9 @@ fn what_an_irrevocable_step_did_stands_and_nothing_else() {
     let report = irrevocable(Bug::None);
     assert!(report.holds(), "{report}");
     let report = irrevocable(Bug::UndoIgnoresMaybe);
-    let found = report.counterexample().unwrap_or_else(|| panic!("{report}"));
+    let found = report
+        .counterexample()
+        .unwrap_or_else(|| panic!("{report}"));
     assert!(found.rule().ends_with(r#"["b saga:b"]"#), "{report}");
 }
 
@@ -434,7 +441,9 @@ fn a_signal_comes_early_or_late_and_a_saga_that_needs_it_hangs_without() {
     let report = explorer().signal(&GO, 1).run().unwrap();
     assert!(report.holds(), "{report}");
     let report = explorer().run().unwrap();
-    let found = report.counterexample().unwrap_or_else(|| panic!("{report}"));
+    let found = report
+        .counterexample()
+        .unwrap_or_else(|| panic!("{report}"));
     assert!(found.rule().contains("never comes"), "{report}");
 }
 

@@ -1,7 +1,4 @@
-//! A batch as JSON: one array of rows a table, for `json_each`, and their bytes beside it.
-//!
-//! Bytes are one blob for the whole batch, and a row says where its own begin and end: JSON has
-//! no bytes, and hex would double them.
+//! A batch as rows of values, for the statements of [`write`](super::write).
 
 use std::fmt::Write as _;
 
@@ -9,63 +6,57 @@ use uuid::Uuid;
 
 use crate::store::{Change, Head};
 
-/// The rows of one table.
+/// Rows of one table.
 #[derive(Default)]
 pub(super) struct Rows {
-    json: String,
-    bytes: Vec<u8>,
+    values: Vec<Value>,
     count: u64,
 }
 
+/// What stands in a column.
+pub(super) enum Value {
+    Null,
+    Number(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
 impl Rows {
-    /// `[1,2,[0,5]]` after the comma: numbers, and places of bytes.
-    fn begin(&mut self) {
-        self.json.push(if self.count == 0 { '[' } else { ',' });
-        self.json.push('[');
+    /// Adds a row, whose values follow.
+    fn row(&mut self) -> &mut Self {
         self.count += 1;
+        self
     }
 
-    fn end(&mut self) {
-        self.json.pop();
-        self.json.push(']');
+    fn number(&mut self, value: impl Into<i64>) -> &mut Self {
+        self.values.push(Value::Number(value.into()));
+        self
     }
 
-    fn number(&mut self, value: i64) {
-        // Writing to a string does not fail.
-        let _ = write!(self.json, "{value},");
+    fn maybe(&mut self, value: Option<i64>) -> &mut Self {
+        self.values.push(value.map_or(Value::Null, Value::Number));
+        self
     }
 
-    fn maybe(&mut self, value: Option<i64>) {
-        match value {
-            Some(value) => self.number(value),
-            None => self.json.push_str("null,"),
-        }
+    fn text(&mut self, value: Option<&str>) -> &mut Self {
+        let text = |text: &str| Value::Text(text.to_owned());
+        self.values.push(value.map_or(Value::Null, text));
+        self
     }
 
-    /// Two numbers: where the bytes begin, counted from 1, and how many they are.
-    fn slice(&mut self, bytes: Option<&[u8]>) {
-        match bytes {
-            Some(bytes) => {
-                let _ = write!(self.json, "{},{},", self.bytes.len() + 1, bytes.len());
-                self.bytes.extend_from_slice(bytes);
-            }
-            None => self.json.push_str("null,null,"),
-        }
-    }
-
-    /// Bytes of a known length are found by the row's number.
-    fn fixed(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+    fn bytes(&mut self, value: Option<&[u8]>) -> &mut Self {
+        let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
+        self.values.push(value.map_or(Value::Null, bytes));
+        self
     }
 
     pub(super) fn count(&self) -> u64 {
         self.count
     }
 
-    /// What is bound: the array, and the bytes.
-    pub(super) fn into_parts(mut self) -> (String, Vec<u8>) {
-        self.json.push(']');
-        (self.json, self.bytes)
+    /// Row after row.
+    pub(super) fn into_values(self) -> Vec<Value> {
+        self.values
     }
 }
 
@@ -114,11 +105,8 @@ impl Batch {
         leases.sort_unstable();
         leases.dedup();
         for (group, shard, epoch) in leases {
-            batch.fence.begin();
-            batch.fence.number(group);
-            batch.fence.number(shard.into());
-            batch.fence.number(epoch);
-            batch.fence.end();
+            let row = batch.fence.row();
+            row.number(group).number(shard).number(epoch);
         }
         for item in items {
             batch.push(item);
@@ -128,82 +116,59 @@ impl Batch {
 
     fn push(&mut self, item: &Item<'_>) {
         let change = item.change;
+        let saga = Some(&change.saga.as_bytes()[..]);
         if let Some(start) = &change.start {
-            self.keys.begin();
-            self.keys.slice(Some(start.id.as_bytes()));
-            self.keys.slice(Some(change.saga.as_bytes()));
-            self.keys.slice(Some(&start.input_hash));
-            self.keys.number(item.definition);
-            self.keys.end();
+            let row = self.keys.row().number(item.definition);
+            let row = row.text(Some(&start.id)).bytes(saga);
+            row.bytes(Some(&start.input_hash));
         }
         match (&change.start, &change.head) {
             (Some(_), Head::Ended { .. }) => {}
-            (None, Head::Ended { .. }) => before(&mut self.deletes, item),
+            (None, Head::Ended { .. }) => drop(before(&mut self.deletes, item)),
             (Some(start), Head::Live { .. }) => {
                 self.create(item, start.version, change.head.wake_at());
             }
             (None, Head::Live { .. }) => {
-                before(&mut self.updates, item);
-                // Reopens the row that `before` ended.
-                self.updates.json.pop();
-                self.updates.json.push(',');
-                after(&mut self.updates, change, change.head.wake_at());
+                let row = before(&mut self.updates, item);
+                after(row, change, change.head.wake_at());
             }
         }
         self.events(change);
         for n in &change.signals {
-            self.signals.begin();
-            self.signals.number(*n);
-            self.signals.end();
-            self.signals.fixed(change.saga.as_bytes());
+            self.signals.row().number(*n).bytes(saga);
         }
         if change.requests_until > 0 {
-            self.commands.begin();
-            self.commands.number(change.requests_until);
-            self.commands.end();
-            self.commands.fixed(change.saga.as_bytes());
+            let row = self.commands.row();
+            row.bytes(saga).number(change.requests_until);
         }
     }
 
     pub(super) fn create(&mut self, item: &Item<'_>, version: u32, wake_at: Option<i64>) {
-        let rows = &mut self.creates;
-        rows.begin();
-        rows.fixed(item.change.saga.as_bytes());
-        rows.number(item.group);
-        rows.number(item.change.lease.shard.into());
-        rows.number(version.into());
-        after(rows, item.change, wake_at);
+        let row = self.creates.row().bytes(Some(item.change.saga.as_bytes()));
+        let row = row.number(item.group).number(item.change.lease.shard);
+        after(row.number(version), item.change, wake_at);
     }
 
-    pub(super) fn events(&mut self, change: &Change) {
-        for row in &change.rows {
-            let rows = &mut self.events;
-            rows.begin();
-            rows.slice(Some(change.saga.as_bytes()));
-            rows.number(row.seq.into());
-            rows.number(row.kind.into());
-            rows.number(row.node.into());
-            rows.number(row.at.0);
-            rows.slice(row.payload.as_deref());
-            rows.slice(row.facts.as_deref().map(str::as_bytes));
-            rows.end();
+    fn events(&mut self, change: &Change) {
+        for event in &change.rows {
+            let row = self.events.row().bytes(Some(change.saga.as_bytes()));
+            let row = row.number(event.seq).number(event.kind).number(event.node);
+            let row = row.number(event.at.0).bytes(event.payload.as_deref());
+            row.text(event.facts.as_deref());
         }
     }
 }
 
-/// What the head row must be: four numbers.
-fn before(rows: &mut Rows, item: &Item<'_>) {
-    rows.begin();
-    rows.fixed(item.change.saga.as_bytes());
-    rows.number(item.group);
-    rows.number(item.change.lease.shard.into());
-    rows.number(item.change.expect_seq.into());
-    rows.number(item.change.expect_ctl);
-    rows.end();
+/// What the head row must be: five values.
+fn before<'r>(rows: &'r mut Rows, item: &Item<'_>) -> &'r mut Rows {
+    let change = item.change;
+    let row = rows.row().bytes(Some(change.saga.as_bytes()));
+    let row = row.number(item.group).number(change.lease.shard);
+    row.number(change.expect_seq).number(change.expect_ctl)
 }
 
-/// What it becomes: six numbers.
-fn after(rows: &mut Rows, change: &Change, wake_at: Option<i64>) {
+/// What it becomes: six values.
+fn after(row: &mut Rows, change: &Change, wake_at: Option<i64>) {
     if let Head::Live {
         past_pivot,
         state,
@@ -212,12 +177,8 @@ fn after(rows: &mut Rows, change: &Change, wake_at: Option<i64>) {
         ..
     } = &change.head
     {
-        rows.number(change.seq_after().into());
-        rows.maybe(wake_at);
-        rows.number((*state).into());
-        rows.number((*crashes).into());
-        rows.number((*past_pivot).into());
-        rows.number((*attention).into());
+        let row = row.number(change.seq_after()).maybe(wake_at);
+        let row = row.number(*state).number(*crashes);
+        row.number(*past_pivot).number(*attention);
     }
-    rows.end();
 }

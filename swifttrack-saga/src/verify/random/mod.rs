@@ -117,7 +117,9 @@ mod tests {
             let explorer = Explorer::new(&saga.saga(&world), world, 1);
             let explorer = saga.with_signals(explorer);
             match explorer.walk(&schedule).unwrap() {
-                Some(found) => Err(proptest::test_runner::TestCaseError::fail(found.to_string())),
+                Some(found) => Err(proptest::test_runner::TestCaseError::fail(
+                    found.to_string(),
+                )),
                 None => Ok(()),
             }
         });

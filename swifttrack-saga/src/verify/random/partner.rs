@@ -23,7 +23,10 @@ pub struct Ledger {
 
 /// What a partner is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "a step, one of its halves, its key and its input")]
+#[expect(
+    missing_docs,
+    reason = "a step, one of its halves, its key and its input"
+)]
 pub enum Ask {
     /// Do this half of the step.
     Do {
@@ -115,7 +118,9 @@ impl Model for Ledger {
 
     fn effects(&self) -> Vec<String> {
         let effects = self.effects.keys();
-        effects.map(|(step, half)| format!("{step}.{half}")).collect()
+        effects
+            .map(|(step, half)| format!("{step}.{half}"))
+            .collect()
     }
 
     fn completed(&self) -> Result<(), String> {

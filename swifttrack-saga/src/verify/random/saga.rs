@@ -226,7 +226,10 @@ impl<'w> Places<'w> {
     ) -> StepRef<'s, u32> {
         match stage {
             Stage::Step(part) => {
-                let act = self.act(*part).retry(retry(part.retries)).named(self.name());
+                let act = self
+                    .act(*part)
+                    .retry(retry(part.retries))
+                    .named(self.name());
                 match part.ending {
                     Ending::Tombstone => s.step(act.tombstone(), last),
                     Ending::Quiet => s.step(act.quiet(10 * SECOND), last),
@@ -237,7 +240,10 @@ impl<'w> Places<'w> {
             Stage::Group(parts) => {
                 s.parallel(|g| {
                     for part in parts {
-                        let act = self.act(*part).retry(retry(part.retries)).named(self.name());
+                        let act = self
+                            .act(*part)
+                            .retry(retry(part.retries))
+                            .named(self.name());
                         let _member = match part.ending {
                             Ending::Tombstone => g.step(act.tombstone(), last),
                             Ending::Quiet => g.step(act.quiet(10 * SECOND), last),
@@ -342,7 +348,10 @@ impl Act {
         let (step, mut halves) = (self.step, self.part.halves());
         let fences = self.part.question == Question::Fence && self.part.ending == Ending::Tombstone;
         // The last half is there only if the first is.
-        let Some(last) = halves.next_back().filter(|_| self.part.question != Question::None) else {
+        let Some(last) = halves
+            .next_back()
+            .filter(|_| self.part.question != Question::None)
+        else {
             return Ok(Resolution::CannotTell);
         };
         let output = u32::try_from(step).unwrap_or_default() + 10;
@@ -352,10 +361,12 @@ impl Act {
                 Say::No => Resolution::Never,
             });
         }
-        Ok(match self.world.call(Ask::Query { step, half: last }).await? {
-            Say::Yes => Resolution::Done(output),
-            Say::No => Resolution::NotYet,
-        })
+        Ok(
+            match self.world.call(Ask::Query { step, half: last }).await? {
+                Say::Yes => Resolution::Done(output),
+                Say::No => Resolution::NotYet,
+            },
+        )
     }
 }
 
