@@ -226,7 +226,7 @@ impl Store for MemoryStore {
             if inner.lives(*worker) {
                 survey.workers.push(Alive {
                     worker: *worker,
-                    lease_until: survey.now.saturating_add(row.until - Instant::now()),
+                    lease_until: row.until,
                     definitions: row.definitions.clone(),
                 });
             }
