@@ -255,7 +255,9 @@ fn partners_without_tombstones_would_leak() {
     let report = explore(false, 2);
     let found = report.counterexample().map(ToString::to_string);
     assert!(
-        found.as_deref().is_some_and(|story| story.contains("these stand")),
+        found
+            .as_deref()
+            .is_some_and(|story| story.contains("these stand")),
         "{report}"
     );
 }
