@@ -104,6 +104,10 @@ async fn follow_order(
     let mut feed = app.feed.listen();
     let mut version = None;
     loop {
+        // Read before the events and told after them: no status runs ahead of its events.
+        let Some(record) = app.db.order(id).await? else {
+            return Ok(());
+        };
         for (sequence, envelope) in app.db.events(id, after, PAGE).await? {
             after = sequence;
             let event = Event::default().event("order").data(envelope);
@@ -111,9 +115,6 @@ async fn follow_order(
                 return Ok(());
             }
         }
-        let Some(record) = app.db.order(id).await? else {
-            return Ok(());
-        };
         if version != Some(record.version) {
             version = Some(record.version);
             let body = status_body(app, &record).to_string();
