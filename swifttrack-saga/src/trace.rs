@@ -14,7 +14,7 @@ use tracing::Span;
 ///
 /// With `tracing-opentelemetry`, where [`capture`](Self::capture) is called in the starter's span:
 ///
-/// ```ignore
+/// ```text
 /// impl TraceLink for W3c {
 ///     fn capture(&self) -> Option<String> {
 ///         let mut headers = HashMap::new();

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use metrics::{Counter, Histogram, Unit};
 use tokio::time::Instant;
 
-use crate::core::Refusal;
+use crate::core::{ENDED_COMPLETED, EntryKind, Refusal};
 use crate::definition::Definition;
 use crate::engine::attempt::Verdict;
-use crate::hook::{End, Transition, What};
+use crate::store::{Change, Head};
 
 /// The handles of one definition, made once, so that an attempt costs no lookup.
 #[derive(Clone)]
@@ -57,20 +57,24 @@ impl Meter {
         }
     }
 
-    /// Counts what is durable.
-    pub(crate) fn committed(&self, transitions: &[Transition]) {
-        for transition in transitions {
-            match &transition.what {
-                What::Started { .. } => self.started.increment(1),
-                What::Parked { .. } => self.parked.increment(1),
-                What::Attention { .. } => self.attention.increment(1),
-                _ => (),
+    /// Counts what is durable, by its rows: without a hook nobody makes transitions of them.
+    pub(crate) fn committed(&self, change: &Change) {
+        if change.start.is_some() {
+            self.started.increment(1);
+        }
+        for row in &change.rows {
+            if row.kind == EntryKind::Parked as i16 {
+                self.parked.increment(1);
+            } else if row.kind == EntryKind::Attention as i16 {
+                self.attention.increment(1);
             }
-            match &transition.end {
-                Some(End::Completed { .. }) => self.completed.increment(1),
-                Some(End::Compensated { .. }) => self.compensated.increment(1),
-                None => (),
-            }
+        }
+        match change.head {
+            Head::Ended {
+                state: ENDED_COMPLETED,
+            } => self.completed.increment(1),
+            Head::Ended { .. } => self.compensated.increment(1),
+            Head::Live { .. } => (),
         }
     }
 

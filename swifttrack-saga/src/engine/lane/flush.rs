@@ -212,7 +212,7 @@ impl Lane {
         }
         live.foreign = false;
         if let Some(meter) = &live.registered.meter {
-            meter.committed(&change.transitions);
+            meter.committed(change);
         }
         let stuck = live.stuck.take();
         let pending = live
