@@ -133,6 +133,7 @@ mod tests {
                 kafka_nodes: KafkaNodes::Three,
                 packages: vec!["partners".into()],
                 test_args: vec!["ledger".into(), "--nocapture".into()],
+                simulation_seeds: None,
             })
         );
     }

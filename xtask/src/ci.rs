@@ -25,13 +25,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     step(
         "clippy",
         cargo()
-            .args([
-                "clippy",
-                "--workspace",
-                "--exclude",
-                "benches",
-                "--all-targets",
-            ])
+            .args(["clippy", "--workspace", "--all-targets"])
             .args(["--", "--deny", "warnings"]),
     )?;
     for name in CRATES {
