@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use swifttrack_saga::store::{
-    Change, Found, Head, Listed, Loaded, Outcome, Page, Request, Row, ShardLease, Sighting,
+    Change, Found, Head, Listed, Loaded, Outcome, Page, Request, Row, Shape, ShardLease, Sighting,
     SignalOutcome, Store, StoreError, StoredSignal, Survey, Timestamp, WorkerId,
 };
 use tokio::sync::oneshot;
@@ -158,6 +158,14 @@ impl<S> Metered<S> {
 
 #[async_trait]
 impl<S: Store> Store for Metered<S> {
+    async fn describe(&self, shapes: &[Shape], keep: bool) -> Result<Vec<String>, StoreError> {
+        self.inner.describe(shapes, keep).await
+    }
+
+    async fn erase(&self, saga: Uuid) -> Result<bool, StoreError> {
+        self.inner.erase(saga).await
+    }
+
     fn has_hook(&self) -> bool {
         self.inner.has_hook()
     }
