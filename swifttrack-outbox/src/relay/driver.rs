@@ -165,7 +165,8 @@ impl Driver {
                 send(&tasks.writer, WriterCommand::DeleteMarked { rows });
             }
             Action::Bury { life, burial } => {
-                metrics::counter!("outbox_dead_total", "topic" => "refused").increment(1);
+                let topic = burial.key.0.to_string();
+                metrics::counter!("outbox_dead_total", "topic" => topic).increment(1);
                 send(
                     &tasks.writer,
                     WriterCommand::Bury {

@@ -1,7 +1,7 @@
 //! Everything that is tested through the public surface.
 //!
-//! Which test fails first when what keeps a law of the engine is taken away; `simulation` is in
-//! `src`, and takes it away by itself:
+//! Which test watches over which law of the engine. Those of `simulation`, in `src`, take away
+//! what keeps the law, and have to find a world that breaks it:
 //!
 //! | law | what keeps it | test |
 //! |---|---|---|
