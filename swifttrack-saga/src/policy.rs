@@ -162,8 +162,9 @@ impl Policy {
 pub enum Late {
     /// The partner refuses it: an undo leaves a tombstone, also for what never happened.
     Refused,
-    /// It may take effect. An undo of what *may* have happened therefore waits until the last
-    /// attempt's deadline and this long; what arrives later still leaks.
+    /// It may take effect. After an attempt of unknown outcome the undo therefore waits until that
+    /// attempt's deadline and this long, also if a later attempt succeeded; what arrives after
+    /// that still leaks.
     Quiet(Duration),
 }
 

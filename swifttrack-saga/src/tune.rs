@@ -64,7 +64,7 @@ pub trait Tune: Step + Sized {
         Tuned::new(self).tombstone()
     }
 
-    /// It does not, so an undo of what may have happened waits: see [`Late::Quiet`].
+    /// It does not, so an undo waits for what may still be on its way: see [`Late::Quiet`].
     fn quiet(self, pause: Duration) -> Tuned<Self>
     where
         Self: Compensate,

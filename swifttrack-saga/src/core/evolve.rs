@@ -1,7 +1,6 @@
 //! What an entry does to a state, and what it allows to start.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::core::entry::{Entry, EntryKind};
 use crate::core::state::{Heard, Phase, State, Status, is_step};
@@ -419,16 +418,17 @@ fn next_undo(definition: &Definition, state: &mut State, at: Timestamp) -> bool 
         state.phase = Phase::Compensated;
         return true;
     };
-    let quiet = match plan.undo {
+    // What an earlier attempt sent may still be on its way, also if a later one had an answer.
+    let earlier = node.until > Timestamp(0);
+    let quiet_at = match plan.undo {
         Undo::By {
             late: Late::Quiet(quiet),
             ..
-        } if node.maybe => quiet,
-        _ => Duration::ZERO,
+        } if earlier => node.until.saturating_add(quiet),
+        _ => at,
     };
-    let due = node.until.saturating_add(quiet);
-    node.status = if node.maybe && quiet > Duration::ZERO && due > at {
-        node.due = due;
+    node.status = if quiet_at > at {
+        node.due = quiet_at;
         Status::UndoWaiting
     } else {
         Status::UndoReady

@@ -369,15 +369,11 @@ impl<'e, M: Model> Path<'e, M> {
             self.tell("the saga's time is over");
             return self.feed(Input::Deadline);
         };
-        let state = self.live.node(node);
-        if state.status == Status::UndoWaiting && state.attempt == 0 {
-            self.quiet(node);
-        }
         self.feed(Input::Due { node });
     }
 
     /// A quiet period is over: within it, all forward requests of this node have arrived.
-    fn quiet(&mut self, node: u16) {
+    fn arrive_in_time(&mut self, node: u16) {
         let forward = Sender { node, undo: false };
         let late = |path: &Self| {
             let inner = path.explorer.world.lock();
@@ -474,6 +470,9 @@ impl<'e, M: Model> Path<'e, M> {
             _ => return,
         };
         let (attempt, maybe) = (state.attempt, state.maybe);
+        if undo && self.was_quiet(node) {
+            self.arrive_in_time(node);
+        }
         let name = self.live.definition().nodes[usize::from(node)].name.clone();
         let what = if undo { "undo of " } else { "" };
         self.tell(format!("{what}{name}, attempt {attempt}"));
@@ -513,7 +512,13 @@ impl<'e, M: Model> Path<'e, M> {
 
     /// Whether what this attempt sent has arrived by the end, as its definition says.
     fn believed(&self, sender: Sender) -> bool {
-        let undo = self.live.definition().nodes[usize::from(sender.node)].undo;
+        let undone = self.live.node(sender.node).status == Status::Undone;
+        !sender.undo && undone && self.was_quiet(sender.node)
+    }
+
+    /// Whether the undo of this node waits until what its attempts sent has arrived.
+    fn was_quiet(&self, node: u16) -> bool {
+        let undo = self.live.definition().nodes[usize::from(node)].undo;
         let quiet = matches!(
             undo,
             Undo::By {
@@ -521,7 +526,7 @@ impl<'e, M: Model> Path<'e, M> {
                 ..
             }
         );
-        quiet && !sender.undo && self.live.node(sender.node).status == Status::Undone
+        quiet && self.live.node(node).until > Timestamp(0)
     }
 
     fn judge(&self) -> Verdict {

@@ -504,6 +504,29 @@ async fn an_undo_of_maybe_waits_out_the_quiet_period_without_tombstones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undo_waits_for_an_earlier_attempt_though_a_later_one_succeeded() {
+    let (partner, store) = (Partner::default(), MemoryStore::new());
+    let saga = {
+        let partner = partner.clone();
+        Saga::<u32>::define("abc", 1, |s, input| {
+            let quiet = Duration::from_secs(40);
+            let a = s.step(A(partner.clone()).retry(QUICK).quiet(quiet), input);
+            let b = s.step(B(partner).tombstone(), a);
+            s.finish(b)
+        })
+        .unwrap()
+    };
+    let engine = engine(&store, &saga).await;
+    // What the first attempt sent may arrive long after the second was answered.
+    partner.trouble("a", [Trouble::Unknown]);
+    partner.trouble("b", [Trouble::Reject]);
+    engine.start(&saga, "1", &7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    assert!(!partner.calls().iter().any(|call| call.contains("undo")));
+    assert_eq!(compensated(&end(&engine, "1").await), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_the_pivot_there_is_no_way_back() {
     let (partner, store) = (Partner::default(), MemoryStore::new());
     let saga = {
