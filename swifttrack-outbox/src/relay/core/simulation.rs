@@ -9,7 +9,10 @@ use world::{Faults, World};
 
 mod broker;
 mod database;
+mod publisher;
 mod random;
+mod trouble;
+mod work;
 mod world;
 
 /// Seeds of one run; `SIMULATION_SEEDS` asks for more, as CI does.
