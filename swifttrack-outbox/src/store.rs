@@ -13,6 +13,9 @@ use crate::relay::row::Row;
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+#[cfg(test)]
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod tests;
 
 /// Version of the tables that this build makes.
 pub(crate) const SCHEMA_VERSION: i64 = 1;
@@ -148,8 +151,8 @@ pub(crate) trait Writer: Send {
     async fn delete(&mut self, seqs: &[i64]) -> Result<(), Error>;
     /// Deletes dead rows that were published again, which releases their keys.
     async fn delete_dead(&mut self, seqs: &[i64]) -> Result<(), Error>;
-    /// Deletes those of (seq, end of id) that are still there; used when a marker told that
-    /// they were published.
+    /// Deletes those of (seq, end of id) that are still there, the dead ones that were published
+    /// again too; used when a marker told that they were published.
     async fn delete_marked(&mut self, rows: &[(i64, u32)]) -> Result<(), Error>;
     /// Moves a row if the epoch still stands; false if it does not.
     async fn bury(&mut self, owner: Uuid, burial: &Burial) -> Result<bool, Error>;

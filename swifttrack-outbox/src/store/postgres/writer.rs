@@ -7,11 +7,14 @@ use uuid::Uuid;
 use crate::error::{Doing, Error};
 use crate::store::{Burial, Writer};
 
-const DELETE: &str = "DELETE FROM outbox WHERE seq = ANY($1)";
+pub(super) const DELETE: &str = "DELETE FROM outbox WHERE seq = ANY($1)";
 
 const DELETE_DEAD: &str = "DELETE FROM outbox_dead WHERE seq = ANY($1)";
 
-const MARKED: &str = "SELECT seq, id FROM outbox WHERE seq = ANY($1)";
+pub(super) const MARKED: &str = "SELECT seq, id FROM outbox WHERE seq = ANY($1)";
+
+/// A dead row that was published again: it is in the marker only if it was.
+const MARKED_DEAD: &str = "SELECT seq, id FROM outbox_dead WHERE replay AND seq = ANY($1)";
 
 /// Nothing moves if the slot changed hands: the new owner decides about the row then.
 const BURY: &str = "\
@@ -35,6 +38,22 @@ pub(super) struct PostgresWriter {
 impl PostgresWriter {
     pub(super) fn new(conn: PgConnection) -> Self {
         Self { conn }
+    }
+
+    /// Those of the marker's rows that the statement finds.
+    async fn marked(
+        &mut self,
+        sql: &'static str,
+        seqs: &[i64],
+        marker: &[(i64, u32)],
+    ) -> Result<Vec<i64>, Error> {
+        let found = sqlx::query(sql)
+            .bind(seqs)
+            .fetch_all(&mut self.conn)
+            .await
+            .doing("looking for marked rows")?;
+        let there: Vec<(i64, Uuid)> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
+        Ok(crate::store::marked(marker, &there))
     }
 }
 
@@ -60,13 +79,12 @@ impl Writer for PostgresWriter {
 
     async fn delete_marked(&mut self, rows: &[(i64, u32)]) -> Result<(), Error> {
         let seqs: Vec<i64> = rows.iter().map(|(seq, _)| *seq).collect();
-        let found = sqlx::query(MARKED)
-            .bind(&seqs)
-            .fetch_all(&mut self.conn)
-            .await
-            .doing("looking for marked rows")?;
-        let there: Vec<(i64, Uuid)> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
-        self.delete(&crate::store::marked(rows, &there)).await
+        let dead = self.marked(MARKED_DEAD, &seqs, rows).await?;
+        if !dead.is_empty() {
+            self.delete_dead(&dead).await?;
+        }
+        let published = self.marked(MARKED, &seqs, rows).await?;
+        self.delete(&published).await
     }
 
     async fn bury(&mut self, owner: Uuid, burial: &Burial) -> Result<bool, Error> {

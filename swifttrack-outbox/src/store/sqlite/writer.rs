@@ -17,6 +17,22 @@ impl SqliteWriter {
     pub(super) fn new(pool: SqlitePool) -> Self {
         Self { pool }
     }
+
+    /// Those of the marker's rows that the statement finds.
+    async fn marked(
+        &self,
+        sql: &'static str,
+        seqs: &[i64],
+        marker: &[(i64, u32)],
+    ) -> Result<Vec<i64>, Error> {
+        let found = sqlx::query(sql)
+            .bind(json(seqs))
+            .fetch_all(&self.pool)
+            .await
+            .doing("looking for marked rows")?;
+        let there: Vec<(i64, Uuid)> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
+        Ok(crate::store::marked(marker, &there))
+    }
 }
 
 #[async_trait]
@@ -41,15 +57,16 @@ impl Writer for SqliteWriter {
 
     async fn delete_marked(&mut self, rows: &[(i64, u32)]) -> Result<(), Error> {
         let seqs: Vec<i64> = rows.iter().map(|(seq, _)| *seq).collect();
-        let found = sqlx::query(
-            "SELECT seq, id FROM outbox WHERE seq IN (SELECT value FROM json_each(?1))",
-        )
-        .bind(json(&seqs))
-        .fetch_all(&self.pool)
-        .await
-        .doing("looking for marked rows")?;
-        let there: Vec<(i64, Uuid)> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
-        self.delete(&crate::store::marked(rows, &there)).await
+        // A dead row that was published again: it is in the marker only if it was.
+        let dead = "SELECT seq, id FROM outbox_dead \
+                    WHERE replay AND seq IN (SELECT value FROM json_each(?1))";
+        let dead = self.marked(dead, &seqs, rows).await?;
+        if !dead.is_empty() {
+            self.delete_dead(&dead).await?;
+        }
+        let published = "SELECT seq, id FROM outbox WHERE seq IN (SELECT value FROM json_each(?1))";
+        let published = self.marked(published, &seqs, rows).await?;
+        self.delete(&published).await
     }
 
     async fn bury(&mut self, owner: Uuid, burial: &Burial) -> Result<bool, Error> {
