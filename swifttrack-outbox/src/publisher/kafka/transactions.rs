@@ -7,7 +7,7 @@
 //! and only then reads the backlog. So it does not matter where a relay died: a committed
 //! transaction's rows are in the marker, an uncommitted one's are in the table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -223,10 +223,13 @@ impl Worker {
             }
         };
         let mut failed = producer.is_none();
+        let mut left_out = HashSet::new();
         while !self.is_closing() {
             match orders.recv_timeout(IDLE) {
                 Ok(Order::Publish(batch)) => match &producer {
-                    Some(producer) if !failed => failed = !self.publish(producer, &batch),
+                    Some(producer) if !failed => {
+                        failed = !self.publish(producer, &batch, &mut left_out)
+                    }
                     _ => self.settle(&batch, unknown(&batch)),
                 },
                 Ok(Order::Probe(topic)) => self.probe(producer.as_ref(), topic),
@@ -297,11 +300,16 @@ impl Worker {
     }
 
     /// One batch, one transaction. False: the producer takes no more.
-    fn publish(&self, producer: &KafkaProducer, batch: &Arc<Batch>) -> bool {
+    fn publish(
+        &self,
+        producer: &KafkaProducer,
+        batch: &Arc<Batch>,
+        left_out: &mut HashSet<i64>,
+    ) -> bool {
         let context = producer.context();
         let entry = context.enter(batch);
         let mut sent = vec![false; batch.rows.len()];
-        let done = self.transact(producer, batch, entry, &mut sent);
+        let done = self.transact(producer, batch, entry, &mut sent, left_out);
         if done.is_err() {
             abort(producer);
             // Rows that were never handed over have no report to come.
@@ -336,13 +344,18 @@ impl Worker {
         batch: &Arc<Batch>,
         entry: u32,
         sent: &mut [bool],
+        left_out: &mut HashSet<i64>,
     ) -> Result<(), Stop> {
         let failed = |error: KafkaError| {
             tracing::warn!(%error, "a transaction failed");
             Stop::Failed
         };
         producer.begin_transaction().map_err(failed)?;
-        let mut marker = batch.unconfirmed.clone();
+        if !left_out.is_empty() {
+            // What no marker takes for published any more need not be known.
+            let listed: HashSet<i64> = batch.unconfirmed.iter().map(|(seq, _)| *seq).collect();
+            left_out.retain(|seq| listed.contains(seq));
+        }
         for (index, row) in batch.rows.iter().enumerate() {
             if !self.is_there(producer, &row.topic)? {
                 let reason = "the topic takes nothing".to_owned();
@@ -350,6 +363,7 @@ impl Worker {
                     .context()
                     .settle(entry, index, Fate::TopicAway { reason });
                 sent[index] = true;
+                left_out.insert(row.seq);
                 continue;
             }
             loop {
@@ -365,9 +379,11 @@ impl Worker {
                 }
             }
             sent[index] = true;
-            marker.push((row.seq, crate::store::id_mark(row.id)));
+            left_out.remove(&row.seq);
         }
-        self.markers.send(producer, &marker).map_err(failed)?;
+        self.markers
+            .send(producer, &batch.marker(left_out))
+            .map_err(failed)?;
         while producer.in_flight_count() > 0 {
             self.may_go_on(producer)?;
             producer.poll(POLL);

@@ -1,11 +1,12 @@
 //! What the core is told, and what it asks for.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Moment;
 use crate::relay::row::Row;
-use crate::store::{Burial, Holding, Page, Read};
+use crate::store::{Burial, Holding, Page, Read, id_mark};
 
 /// Rows that are handed to the publisher as one.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,8 +15,25 @@ pub(crate) struct Batch {
     /// The group of slots, when each has a transactional producer of its own; else 0.
     pub(crate) group: u8,
     pub(crate) rows: Vec<Row>,
-    /// Published rows of the group whose delete is not confirmed: the transaction's marker.
+    /// Rows of the group that are published, or will be before this batch, and whose delete is not
+    /// confirmed.
     pub(crate) unconfirmed: Vec<(i64, u32)>,
+}
+
+impl Batch {
+    /// The marker of the batch's transaction: all that is published and perhaps not deleted when
+    /// it has committed. `left_out`: rows that this transaction or an earlier one did not send,
+    /// since their topic takes nothing. When the batch was made, those of the batches before it
+    /// were still to be published; whoever has the group next would delete them for published.
+    pub(crate) fn marker(&self, left_out: &HashSet<i64>) -> Vec<(i64, u32)> {
+        let own = self.rows.iter().map(|row| (row.seq, id_mark(row.id)));
+        self.unconfirmed
+            .iter()
+            .copied()
+            .chain(own)
+            .filter(|(seq, _)| !left_out.contains(seq))
+            .collect()
+    }
 }
 
 /// How a generation's rows are packed into requests.
