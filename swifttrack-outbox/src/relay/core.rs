@@ -193,6 +193,9 @@ pub(crate) struct Core<P> {
     in_flight: BTreeMap<u64, Arc<Batch>>,
     /// Rows of refused requests, by slot; a generation of single requests finds the culprit.
     suspects: HashMap<i64, u8>,
+    /// Suspects that were found out in a transaction whose end took back earlier rows of their
+    /// key: they go alone, after those.
+    culprits: HashSet<i64>,
     packing: Packing,
     /// Why they were refused is known, or cannot be found out any more.
     explained: bool,
@@ -266,6 +269,7 @@ impl<P: Clone> Core<P> {
             next_batch: 0,
             in_flight: BTreeMap::new(),
             suspects: HashMap::new(),
+            culprits: HashSet::new(),
             packing: Packing::Full { halvings: 0 },
             explained: false,
             at_once: false,

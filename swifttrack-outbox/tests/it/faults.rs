@@ -271,6 +271,7 @@ mod on_brokers {
         four_relays_with_deaths_and_transactions_repeat_nothing
         a_record_that_the_broker_refuses_is_found_in_its_batch
         a_refused_record_is_found_in_a_transaction_too
+        a_refused_record_holds_nothing_back_that_comes_before_it
         a_topic_for_small_requests_gets_small_requests
         a_full_queue_keeps_the_order
         a_topic_that_is_missing_at_first
@@ -383,6 +384,26 @@ mod on_brokers {
         };
         let repeats = refused_in_the_middle(&db, &broker, &topic, tune).await;
         assert_eq!(repeats, 0);
+    }
+
+    /// Its transaction takes back what it shares it with: that has to go again, and before it.
+    async fn a_refused_record_holds_nothing_back_that_comes_before_it(db: Db, broker: Broker) {
+        let topic = small_topic(&broker, 1, "100000").await;
+        let tune = Tune {
+            fencing: swifttrack_outbox::Fencing::KafkaTransactions,
+            ..Tune::default()
+        };
+        let small = |number: &str| Event::new(topic.clone(), "large", "T", number.to_owned());
+        let events = [small("1"), small("2"), large(&topic, 200_000), small("3")];
+        db.append(&events).await.unwrap();
+        let relay = broker.relay(&db, tune).await;
+        until_dead(&db, 1).await;
+        until_rows(&db, 1).await;
+        let dead = &dead_events(&db.database(), 0, 10).await.unwrap()[0];
+        assert!(drop_dead(&db.database(), dead.seq).await.unwrap());
+        db.until_empty().await;
+        relay.shutdown(PATIENCE).await.unwrap();
+        assert_eq!(check_order(&broker.read(&topic).await, 1, 3), 0);
     }
 
     /// Two of them, so that the first is not the end of the search.

@@ -28,6 +28,19 @@ pub(crate) enum Guard {
     BlockKey,
     /// A topic that is away publishes nothing until all of its rows were read again.
     PauseTopic,
+    /// A group's backlog is read after whoever had it before can publish no more.
+    FenceBeforeScan,
+    /// And after what that one published and did not delete is deleted.
+    DeleteMarkedBeforeScan,
+    /// A marker lists the published rows whose delete is not confirmed, not only its own.
+    MarkUnconfirmed,
+    /// A marker does not list a row that was left out of its transaction: the publisher's part.
+    #[cfg(test)]
+    MarkPublishedOnly,
+    /// A refused row blocks its key only after the rows before it were published.
+    BuryInOrder,
+    /// A new producer fences its groups again: what the last one had in flight may be published.
+    FenceEachProducer,
 }
 
 impl<P> Core<P> {

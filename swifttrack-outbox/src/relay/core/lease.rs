@@ -105,6 +105,7 @@ impl<P: Clone> Core<P> {
         self.slots = [None; SLOTS as usize];
         self.forget_pending();
         self.suspects.clear();
+        self.culprits.clear();
         self.burials.clear();
         self.blocked.clear();
         self.blocked_count = 0;
@@ -138,6 +139,7 @@ impl<P: Clone> Core<P> {
                     self.slots[index] = None;
                     let before = self.suspects.len();
                     self.suspects.retain(|_, suspect| *suspect != slot);
+                    self.culprits.retain(|seq| self.suspects.contains_key(seq));
                     self.explained |= self.suspects.len() < before;
                 }
                 (None, None) => {}
@@ -266,9 +268,14 @@ impl<P: Clone> Core<P> {
                         .is_some_and(|held| held.phase == Phase::Gained)
                 };
                 if slots.clone().all(gained) {
+                    let phase = if self.guarded(Guard::FenceBeforeScan) {
+                        Phase::Fencing
+                    } else {
+                        Phase::Clean
+                    };
                     for slot in slots {
                         if let Some(held) = &mut self.slots[usize::from(slot)] {
-                            held.phase = Phase::Fencing;
+                            held.phase = phase;
                         }
                     }
                     todo.push(Action::Fence {
@@ -285,6 +292,20 @@ impl<P: Clone> Core<P> {
     pub(super) fn fenced(&mut self, generation: u64, group: u8, published: Vec<(i64, u32)>) {
         if generation == self.generation && self.producer == Producer::Open {
             self.marked.push_back((group, published));
+            if !self.guarded(Guard::DeleteMarkedBeforeScan) {
+                self.group_is_clean(group);
+            }
+        }
+    }
+
+    /// Nothing that was published is left in the table: the group's backlog can be read.
+    pub(super) fn group_is_clean(&mut self, group: u8) {
+        for slot in group * self.set.unit..(group + 1) * self.set.unit {
+            if let Some(held) = &mut self.slots[usize::from(slot)]
+                && held.phase == Phase::Fencing
+            {
+                held.phase = Phase::Clean;
+            }
         }
     }
 
@@ -348,7 +369,7 @@ impl<P: Clone> Core<P> {
             pause.probing = false;
         }
         self.scan_again();
-        if self.set.fence {
+        if self.set.fence && self.guarded(Guard::FenceEachProducer) {
             self.turn(&[Phase::Clean, Phase::Fencing], Phase::Gained);
         }
     }

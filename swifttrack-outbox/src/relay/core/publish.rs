@@ -1,5 +1,6 @@
 //! What to publish, and what became of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{
@@ -52,6 +53,7 @@ impl<P: Clone> Core<P> {
                 return;
             }
             self.suspects.clear();
+            self.culprits.clear();
             self.explained = true;
         }
         if !self.explained {
@@ -77,8 +79,16 @@ impl<P: Clone> Core<P> {
                 .held(row.slot)
                 .is_some_and(|held| held.phase != Phase::Draining);
             if ours && self.may_go(&row) {
+                let alone = self.culprits.contains(&row.seq);
+                if alone && !rows.is_empty() {
+                    self.pending[group].push_front(row);
+                    break;
+                }
                 suspects -= usize::from(self.suspects.contains_key(&row.seq));
                 rows.push(row);
+                if alone {
+                    break;
+                }
             }
         }
         if rows.is_empty() {
@@ -121,6 +131,9 @@ impl<P: Clone> Core<P> {
     /// What the marker of the group's next transaction lists besides its own rows.
     fn unconfirmed(&self, group: usize) -> Vec<(i64, u32)> {
         let mut rows: Vec<(i64, u32)> = Vec::new();
+        if !self.guarded(Guard::MarkUnconfirmed) {
+            return rows;
+        }
         for batch in self
             .in_flight
             .values()
@@ -155,10 +168,14 @@ impl<P: Clone> Core<P> {
                 }
             }
             Outcome::Mixed(fates) => {
+                let mut open: HashSet<(&str, &str)> = HashSet::new();
                 for (row, fate) in batch.rows.iter().zip(fates) {
                     match fate {
                         Fate::Acked => self.acked(row),
-                        Fate::Unknown => self.unbusy(row.slot),
+                        Fate::Unknown => {
+                            self.unbusy(row.slot);
+                            open.insert((&row.topic, &row.key));
+                        }
                         Fate::TopicAway { .. } => {
                             self.unbusy(row.slot);
                             let topic = row.topic.to_string();
@@ -166,7 +183,8 @@ impl<P: Clone> Core<P> {
                         }
                         Fate::Refused { reason, certain } => {
                             self.at_once = true;
-                            self.refused(row, reason, certain, now);
+                            let first = !open.contains(&(&*row.topic, &*row.key));
+                            self.refused(row, reason, certain, first, now);
                         }
                     }
                 }
@@ -176,6 +194,7 @@ impl<P: Clone> Core<P> {
 
     fn acked(&mut self, row: &Row) {
         self.suspects.remove(&row.seq);
+        self.culprits.remove(&row.seq);
         if !self.guarded(Guard::DeleteAfterAck) {
             self.unbusy(row.slot);
             return;
@@ -190,7 +209,8 @@ impl<P: Clone> Core<P> {
         });
     }
 
-    fn refused(&mut self, row: &Row, reason: String, certain: bool, now: Moment) {
+    /// `certain`: it was alone in its request. `first`: no earlier row of its key is open.
+    fn refused(&mut self, row: &Row, reason: String, certain: bool, first: bool, now: Moment) {
         let policy = self.set.poison.of(&row.topic);
         if policy == Poison::Halt || self.blocked_count >= BLOCKED_KEYS_MAX {
             self.suspects.remove(&row.seq);
@@ -205,13 +225,21 @@ impl<P: Clone> Core<P> {
             return;
         }
         self.explained = true;
+        let blocks = policy == Poison::BlockKey;
+        if blocks && !first && self.guarded(Guard::BuryInOrder) {
+            // Its block would hold back what comes before it, and its replay overtake that.
+            self.unbusy(row.slot);
+            self.suspects.insert(row.seq, row.slot);
+            self.culprits.insert(row.seq);
+            return;
+        }
         self.suspects.remove(&row.seq);
+        self.culprits.remove(&row.seq);
         let Some(held) = self.held(row.slot) else {
             self.unbusy(row.slot);
             return;
         };
         tracing::error!(seq = row.seq, topic = %row.topic, reason, "event refused by the broker");
-        let blocks = policy == Poison::BlockKey;
         if blocks && self.guarded(Guard::BlockKey) {
             let keys = self.blocked.entry(Arc::clone(&row.topic)).or_default();
             if keys.insert(row.key.clone(), Moment::MAX).is_none() {
@@ -347,13 +375,7 @@ impl<P: Clone> Core<P> {
                 if generation != self.generation {
                     return;
                 }
-                for slot in group * self.set.unit..(group + 1) * self.set.unit {
-                    if let Some(held) = &mut self.slots[usize::from(slot)]
-                        && held.phase == Phase::Fencing
-                    {
-                        held.phase = Phase::Clean;
-                    }
-                }
+                self.group_is_clean(group);
             }
             other => self.writing = other,
         }

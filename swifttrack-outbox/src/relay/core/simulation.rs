@@ -2,15 +2,18 @@
 //!
 //! A seed decides all: latencies, late and inverted commits, rollbacks, lost answers, broken
 //! connections, a crash of the database, frozen and killed relays, refused rows, missing
-//! topics. Each law is checked as it goes, and taking any guard away breaks one.
+//! topics. Each law is checked as it goes, and taking any guard away breaks one. With fenced groups
+//! also zombies' transactions, commits of which nobody hears, and markers.
 
 use super::Guard;
+use crate::relay::Fencing;
 use world::{Faults, World};
 
 mod broker;
 mod database;
 mod publisher;
 mod random;
+mod transactions;
 mod trouble;
 mod work;
 mod world;
@@ -28,18 +31,33 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn the_laws_hold_whatever_happens() {
     for seed in seeds() {
-        if let Err(broken) = World::new(seed, Faults::All, None).run() {
+        if let Err(broken) = World::new(seed, Faults::All, Fencing::Lease, None).run() {
+            panic!("seed {seed}: {broken}");
+        }
+    }
+}
+
+/// Nothing is lost, and no reader sees a record twice or out of order.
+#[test]
+fn fenced_groups_publish_exactly_once_whatever_happens() {
+    for seed in seeds() {
+        let world = World::new(seed, Faults::All, Fencing::KafkaTransactions, None);
+        if let Err(broken) = world.run() {
             panic!("seed {seed}: {broken}");
         }
     }
 }
 
 /// For a person who looks into one world: `SIMULATION_SEED=858` with `--nocapture` tells what
-/// happened in it.
+/// happened in it; `SIMULATION_FENCING=transactions` in one with fenced groups.
 #[test]
 fn one_world_can_be_told() {
     let seed = std::env::var("SIMULATION_SEED").map_or(0, |seed| seed.parse().unwrap());
-    let mut world = World::new(seed, Faults::All, None);
+    let fencing = match std::env::var("SIMULATION_FENCING").as_deref() {
+        Ok("transactions") => Fencing::KafkaTransactions,
+        _ => Fencing::Lease,
+    };
+    let mut world = World::new(seed, Faults::All, fencing, None);
     world.tell_all = true;
     world.run().unwrap();
 }
@@ -49,7 +67,7 @@ fn one_world_can_be_told() {
 #[test]
 fn a_calm_world_has_no_repeats() {
     for seed in seeds() {
-        if let Err(broken) = World::new(seed, Faults::None, None).run() {
+        if let Err(broken) = World::new(seed, Faults::None, Fencing::Lease, None).run() {
             panic!("seed {seed}: {broken}");
         }
     }
@@ -57,14 +75,14 @@ fn a_calm_world_has_no_repeats() {
 
 /// A guard that can be taken away without harm protects nothing.
 #[track_caller]
-fn is_needed(guard: Guard) {
+fn is_needed(guard: Guard, fencing: Fencing) {
     let broken = (0..10 * SEEDS).find_map(|seed| {
         let faults = if seed % 2 == 0 {
             Faults::All
         } else {
             Faults::None
         };
-        World::new(seed, faults, Some(guard))
+        World::new(seed, faults, fencing, Some(guard))
             .run()
             .err()
             .map(|broken| (seed, broken))
@@ -76,15 +94,16 @@ fn is_needed(guard: Guard) {
 }
 
 macro_rules! needed {
-    ($($name:ident: $guard:ident),+ $(,)?) => {
+    ($fencing:ident, $($name:ident: $guard:ident),+ $(,)?) => {
         $(#[test]
         fn $name() {
-            is_needed(Guard::$guard);
+            is_needed(Guard::$guard, Fencing::$fencing);
         })+
     };
 }
 
 needed!(
+    Lease,
     a_scan_must_skip_what_is_in_flight: SkipInFlight,
     a_page_must_skip_what_was_deleted_meanwhile: SkipSettled,
     a_row_must_be_acknowledged_before_its_delete: DeleteAfterAck,
@@ -96,4 +115,14 @@ needed!(
     a_refused_request_must_be_sent_row_by_row: SingleSuspects,
     a_key_with_a_dead_row_must_be_blocked: BlockKey,
     a_topic_that_is_away_must_be_paused: PauseTopic,
+);
+
+needed!(
+    KafkaTransactions,
+    a_group_must_be_fenced_before_it_is_scanned: FenceBeforeScan,
+    marked_rows_must_be_deleted_before_the_scan: DeleteMarkedBeforeScan,
+    a_marker_must_list_what_is_not_known_to_be_deleted: MarkUnconfirmed,
+    a_marker_must_not_list_what_was_left_out: MarkPublishedOnly,
+    a_new_producer_must_fence_again: FenceEachProducer,
+    a_refused_row_must_not_block_those_before_it: BuryInOrder,
 );

@@ -18,6 +18,21 @@ pub(super) struct Broker {
     pub(super) poison: HashSet<i64>,
     /// It refuses requests of more than two rows.
     pub(super) narrow: bool,
+    /// Of each group of slots, where groups are fenced.
+    pub(super) groups: [GroupLog; 8],
+    /// A record that is seen twice breaks a law.
+    pub(super) exactly_once: bool,
+    /// Commits of those who had lost their group.
+    pub(super) fenced_off: usize,
+}
+
+/// What the broker knows of a group.
+#[derive(Debug, Default)]
+pub(super) struct GroupLog {
+    /// How often it was fenced.
+    pub(super) epoch: u64,
+    /// The last that was committed.
+    pub(super) marker: Vec<(i64, u32)>,
 }
 
 impl Broker {
@@ -31,6 +46,9 @@ impl Broker {
     pub(super) fn append(&mut self, row: &Row) -> Result<(), String> {
         if !self.log.insert(row.seq) {
             self.repeats += 1;
+            if self.exactly_once {
+                return Err(format!("record {} of key {} twice", row.seq, row.key));
+            }
             return Ok(());
         }
         let last = self.last.entry(row.key.clone()).or_default();
@@ -51,4 +69,18 @@ pub(super) struct Producer {
     pub(super) packing: Packing,
     /// It found the topic missing; a probe has to find it again.
     pub(super) knows_away: bool,
+}
+
+/// A relay's producer of one group.
+#[derive(Debug)]
+pub(super) struct GroupProducer {
+    pub(super) generation: u64,
+    /// None: it is still fencing.
+    pub(super) epoch: Option<u64>,
+    pub(super) queue: VecDeque<Arc<Batch>>,
+    /// A transaction is on its way.
+    pub(super) busy: bool,
+    pub(super) failed: bool,
+    /// Rows that its transactions left out, and that a marker might still list.
+    pub(super) left_out: HashSet<i64>,
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::relay::row::Row;
 use crate::slot::SLOTS;
-use crate::store::{Burial, Holding, Page, Read, share};
+use crate::store::{Burial, Holding, Page, Read, marked, share};
 
 /// What was committed at one moment: a length of the commit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct Database {
     pub(super) open: Vec<Transaction>,
     pub(super) leases: HashMap<u64, u64>,
     pub(super) slots: Vec<(Option<u64>, i64)>,
+    /// Slots that change hands together.
+    unit: u8,
     pub(super) dead: BTreeMap<i64, Dead>,
 }
 
@@ -48,9 +50,19 @@ pub(super) fn number(row: &Row) -> u64 {
     row.created_ms as u64
 }
 
+/// Where whole groups change hands, keys of both topics share one.
+fn slot_of(key: usize, unit: u8) -> u8 {
+    if unit == 1 {
+        (key * 11 % usize::from(SLOTS)) as u8
+    } else {
+        [0, 24, 1, 32, 56, 25, 57][key]
+    }
+}
+
 impl Database {
-    pub(super) fn new(keys: usize) -> Self {
+    pub(super) fn new(keys: usize, unit: u8) -> Self {
         Self {
+            unit,
             keys: vec![(0, false); keys],
             slots: vec![(None, 0); usize::from(SLOTS)],
             ..Self::default()
@@ -67,7 +79,7 @@ impl Database {
                 rows.push(Row {
                     seq: self.seq,
                     id: Uuid::from_u128(self.seq as u128),
-                    slot: (key * 11 % usize::from(SLOTS)) as u8,
+                    slot: slot_of(*key, self.unit),
                     topic: if key % 3 == 2 {
                         "away".into()
                     } else {
@@ -168,18 +180,17 @@ impl Database {
         }
         self.leases.retain(|_, until| *until > now);
         let relays = self.leases.len() as u32;
-        let held = self
-            .slots
-            .iter()
-            .filter(|(owner, _)| *owner == Some(id))
-            .count();
-        let missing = (share(relays, 1) as usize).saturating_sub(held);
+        let unit = usize::from(self.unit);
+        let of_mine = self.slots.iter().filter(|(owner, _)| *owner == Some(id));
+        let held = of_mine.count() / unit;
+        let missing = (share(relays, self.unit) as usize).saturating_sub(held);
         let leases = &self.leases;
-        let free = self
-            .slots
-            .iter_mut()
-            .filter(|(owner, _)| owner.is_none_or(|owner| !leases.contains_key(&owner)));
-        for (owner, epoch) in free.take(missing) {
+        let is_free = |slots: &[(Option<u64>, i64)]| {
+            let free = |owner: Option<u64>| owner.is_none_or(|owner| !leases.contains_key(&owner));
+            slots.iter().all(|(owner, _)| free(*owner))
+        };
+        let free = self.slots.chunks_mut(unit).filter(|slots| is_free(slots));
+        for (owner, epoch) in free.take(missing).flatten() {
             *owner = Some(id);
             *epoch += 1;
         }
@@ -217,6 +228,23 @@ impl Database {
 
     pub(super) fn leave(&mut self, id: u64) {
         self.leases.remove(&id);
+    }
+
+    /// Deletes the rows of a marker, and says which; dead ones that were published again too.
+    pub(super) fn delete_marked(&mut self, rows: &[(i64, u32)]) -> Vec<i64> {
+        let there: Vec<(i64, Uuid)> = self
+            .rows
+            .values()
+            .map(|(_, row)| row)
+            .chain(self.dead.values().filter(|it| it.replay).map(|it| &it.row))
+            .map(|row| (row.seq, row.id))
+            .collect();
+        let gone = marked(rows, &there);
+        for seq in &gone {
+            self.rows.remove(seq);
+            self.dead.remove(seq);
+        }
+        gone
     }
 
     pub(super) fn bury(&mut self, id: u64, burial: &Burial) -> bool {

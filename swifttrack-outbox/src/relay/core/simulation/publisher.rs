@@ -158,7 +158,7 @@ impl World {
         self.report(relay, Event::Closed { generation });
     }
 
-    fn append(&mut self, row: &Row) {
+    pub(super) fn append(&mut self, row: &Row) {
         if self.tell_all {
             println!("{} ms: record {} of key {}", self.now, row.seq, row.key);
         }
@@ -168,7 +168,7 @@ impl World {
     }
 }
 
-fn outcome_of(fates: Vec<Fate>) -> Outcome {
+pub(super) fn outcome_of(fates: Vec<Fate>) -> Outcome {
     if fates.iter().all(|fate| *fate == Fate::Acked) {
         Outcome::Acked
     } else {

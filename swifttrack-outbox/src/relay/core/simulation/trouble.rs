@@ -72,7 +72,7 @@ impl World {
         if self.relays[relay].stopped {
             let life = self.relays[relay].life + 1;
             let pace = self.pace();
-            self.relays[relay] = relay_at(self.now, life, pace, self.removed);
+            self.relays[relay] = relay_at(self.now, life, pace, self.fencing, self.removed);
             let at = self.soon();
             self.at(at, Happening::Tick { relay, life });
         }

@@ -94,6 +94,24 @@ impl World {
                     },
                 );
             }
+            Work::DeleteMarked { rows } => {
+                if !(lost && self.random.chance(500)) {
+                    for seq in self.database.delete_marked(&rows) {
+                        if !self.broker.log.contains(&seq) {
+                            self.broken = Some(format!("row {seq} deleted and not published"));
+                        }
+                    }
+                }
+                self.tell(
+                    relay,
+                    life,
+                    if lost {
+                        Event::WriteFailed
+                    } else {
+                        Event::Deleted
+                    },
+                );
+            }
             Work::Bury { id, burial } => {
                 let done = !(lost && self.random.chance(500));
                 let mine = done && self.database.bury(id, &burial);
@@ -126,6 +144,22 @@ impl World {
             Work::Send => {
                 if alive {
                     self.send(relay, life);
+                }
+            }
+            Work::Fence { generation, group } => {
+                if alive {
+                    self.fence(relay, life, generation, group);
+                }
+            }
+            Work::Transact { group } => {
+                if alive {
+                    self.transact(relay, life, group);
+                }
+            }
+            Work::Commit(transaction) => self.commit(relay, life, transaction),
+            Work::Close { generation, .. } if self.broker.exactly_once => {
+                if alive {
+                    self.close_groups(relay, generation);
                 }
             }
             Work::Close { generation, flush } => {

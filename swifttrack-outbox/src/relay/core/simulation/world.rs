@@ -1,12 +1,14 @@
 //! The clocks, the relays, and what happens next.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::broker::{Broker, Producer};
+use super::broker::{Broker, GroupProducer, Producer};
 use super::database::{Database, Snapshot};
 use super::random::Random;
+use super::transactions::Transaction;
+use crate::relay::Fencing;
 use crate::relay::core::{Action, Core, Event, Guard, Settings};
 use crate::relay::poison::PoisonRules;
 use crate::store::{Burial, Read};
@@ -76,7 +78,18 @@ pub(super) enum Work {
         id: u64,
         burial: Burial,
     },
+    DeleteMarked {
+        rows: Vec<(i64, u32)>,
+    },
     Send,
+    Fence {
+        generation: u64,
+        group: u8,
+    },
+    Transact {
+        group: u8,
+    },
+    Commit(Transaction),
     Close {
         generation: u64,
         flush: bool,
@@ -97,6 +110,8 @@ pub(super) struct Relay {
     /// The database's life that the reader is connected to.
     pub(super) connected: u64,
     pub(super) producer: Option<Producer>,
+    /// Where groups are fenced.
+    pub(super) groups: HashMap<u8, GroupProducer>,
     /// Reports come in the order in which they were made.
     pub(super) last_report: u64,
     pub(super) lease: Option<u64>,
@@ -108,9 +123,10 @@ pub(super) struct World {
     pub(super) order: u64,
     pub(super) random: Random,
     pub(super) faults: Faults,
+    pub(super) fencing: Fencing,
     pub(super) removed: Option<Guard>,
     pub(super) heap: BinaryHeap<Reverse<(u64, u64)>>,
-    pub(super) due: std::collections::HashMap<u64, Happening>,
+    pub(super) due: HashMap<u64, Happening>,
     pub(super) database: Database,
     /// Connections do not survive it.
     pub(super) database_life: u64,
@@ -122,26 +138,28 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, faults: Faults, removed: Option<Guard>) -> Self {
+    pub(super) fn new(seed: u64, faults: Faults, fencing: Fencing, removed: Option<Guard>) -> Self {
         let mut world = Self {
             now: 0,
             order: 0,
             random: Random::new(seed),
             faults,
+            fencing,
             removed,
             heap: BinaryHeap::new(),
-            due: std::collections::HashMap::new(),
-            database: Database::new(KEYS),
+            due: HashMap::new(),
+            database: Database::new(KEYS, unit_of(fencing)),
             database_life: 0,
             broker: Broker::default(),
             relays: Vec::new(),
             broken: None,
             tell_all: false,
         };
+        world.broker.exactly_once = fencing == Fencing::KafkaTransactions;
         world.broker.narrow = faults == Faults::All && world.random.chance(300);
         for relay in 0..RELAYS {
             let pace = world.pace();
-            world.relays.push(relay_at(0, 1, pace, removed));
+            world.relays.push(relay_at(0, 1, pace, fencing, removed));
             let at = world.random.within(0, 1_500);
             world.at(at, Happening::Tick { relay, life: 1 });
         }
@@ -294,6 +312,7 @@ impl World {
             },
             Action::Leave { life } => Work::Leave { id: id(life) },
             Action::Delete { seqs, dead } => Work::Delete { seqs, dead },
+            Action::DeleteMarked { rows } => Work::DeleteMarked { rows },
             Action::Bury { life, burial } => Work::Bury {
                 id: id(life),
                 burial,
@@ -316,6 +335,16 @@ impl World {
                 });
                 return;
             }
+            Action::Fence { generation, group } => {
+                self.begin_group(relay, generation, group);
+                Work::Fence { generation, group }
+            }
+            Action::Publish { generation, batch } if self.broker.exactly_once => {
+                self.check_lease(relay);
+                let group = batch.group;
+                self.enqueue(relay, generation, batch);
+                Work::Transact { group }
+            }
             Action::Publish { generation, batch } => {
                 self.check_lease(relay);
                 if let Some(producer) = &mut self.relays[relay].producer
@@ -329,7 +358,7 @@ impl World {
                 self.relays[relay].stopped = true;
                 return;
             }
-            Action::Trust { .. } | Action::Fence { .. } | Action::DeleteMarked { .. } => return,
+            Action::Trust { .. } => return,
         };
         let at = self.soon();
         self.at(at, Happening::Do { relay, life, work });
@@ -360,17 +389,32 @@ impl World {
     }
 }
 
-pub(super) fn relay_at(started: u64, life: u64, pace: u64, removed: Option<Guard>) -> Relay {
+/// As the relay sets its own core up.
+fn unit_of(fencing: Fencing) -> u8 {
+    match fencing {
+        Fencing::Lease => 1,
+        Fencing::KafkaTransactions => 8,
+    }
+}
+
+pub(super) fn relay_at(
+    started: u64,
+    life: u64,
+    pace: u64,
+    fencing: Fencing,
+    removed: Option<Guard>,
+) -> Relay {
+    let fence = fencing == Fencing::KafkaTransactions;
     let mut core = Core::new(Settings {
         trust: Duration::from_millis(TTL * 3 / 4),
         keep_every: Duration::from_millis(TTL / 3),
         batch_rows: PAGE,
-        batches_max: 3,
+        batches_max: if fence { 2 } else { 3 },
         rows_max: 40,
         poll_min: Duration::from_millis(2),
         poll_max: Duration::from_millis(250),
-        unit: 1,
-        fence: false,
+        unit: unit_of(fencing),
+        fence,
         poison: PoisonRules::default(),
     });
     core.removed = removed;
@@ -382,6 +426,7 @@ pub(super) fn relay_at(started: u64, life: u64, pace: u64, removed: Option<Guard
         frozen_until: 0,
         connected: 0,
         producer: None,
+        groups: HashMap::new(),
         last_report: 0,
         lease: None,
         stopped: false,
