@@ -13,7 +13,7 @@
 //! | transactions | Postgres × Kafka | the in-process broker has none worth the name |
 //! | a missing topic, a deleted one | Postgres × Kafka, away and back: both × memory | the in-process broker makes a topic by its first use and deletes none |
 //! | a full queue | both × in-process, Postgres × Kafka | memory has no queue |
-//! | a frozen process (`zombie`) | Postgres × Kafka | one process per SQLite file |
+//! | frozen and killed processes (`zombie`) | Postgres × Kafka | one process per SQLite file |
 //! | relays whose clocks differ | the simulation | a test has one clock |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -25,6 +25,7 @@ mod crash;
 mod faults;
 mod inbox;
 mod late;
+mod process;
 mod relay;
 mod support;
 mod zombie;
