@@ -68,6 +68,8 @@ CREATE TABLE outbox_dead (
   died_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX outbox_dead_blocks ON outbox_dead (aggregatetype, aggregateid) WHERE blocks;
+-- Asked for at each heartbeat, and mostly empty.
+CREATE INDEX outbox_dead_replay ON outbox_dead (seq) WHERE replay;
 
 CREATE TABLE outbox_key (
   key varchar(255) PRIMARY KEY,

@@ -52,6 +52,8 @@ CREATE TABLE outbox_dead (
   died_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER))
 );
 CREATE INDEX outbox_dead_blocks ON outbox_dead (aggregatetype, aggregateid) WHERE blocks;
+-- Asked for at each heartbeat, and mostly empty.
+CREATE INDEX outbox_dead_replay ON outbox_dead (seq) WHERE replay;
 
 CREATE TABLE outbox_key (
   key TEXT PRIMARY KEY,

@@ -14,6 +14,8 @@ use crate::ops::{Backlog, BlockedKey, DeadEvent, SlotOwner};
 use crate::relay::row::{Interner, Row};
 
 mod keeper;
+#[cfg(test)]
+mod plans;
 mod reader;
 mod snapshot;
 mod writer;

@@ -46,11 +46,11 @@ ORDER BY slot LIMIT $3 FOR UPDATE SKIP LOCKED)";
 
 const MINE: &str = "SELECT slot, epoch FROM outbox_slot WHERE owner = $1 ORDER BY slot";
 
-const BLOCKED: &str = "\
+pub(super) const BLOCKED: &str = "\
 SELECT DISTINCT aggregatetype, aggregateid FROM outbox_dead \
 WHERE blocks AND slot = ANY($1) LIMIT $2";
 
-const REPLAYS: &str = concat!(
+pub(super) const REPLAYS: &str = concat!(
     "SELECT ",
     row_columns!(),
     " FROM outbox_dead WHERE replay AND slot = ANY($1) ORDER BY seq LIMIT $2"

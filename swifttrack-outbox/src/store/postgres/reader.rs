@@ -40,7 +40,7 @@ macro_rules! columns {
     };
 }
 
-const BACKLOG: &str = concat!(
+pub(super) const BACKLOG: &str = concat!(
     "SELECT b.found, b.seq, b.id, b.aggregatetype, b.aggregateid, b.type, b.payload, b.headers, \
      b.tracingspancontext, b.slot, b.created FROM ",
     bounded!(
@@ -58,7 +58,7 @@ const BACKLOG: &str = concat!(
 );
 
 /// The snapshot of this very statement comes with the rows, or alone when there are none.
-const NEW: &str = concat!(
+pub(super) const NEW: &str = concat!(
     "SELECT b.found, b.seq, b.id, b.aggregatetype, b.aggregateid, b.type, b.payload, b.headers, \
      b.tracingspancontext, b.slot, b.created, s.now \
      FROM (SELECT pg_current_snapshot()::text AS now) s LEFT JOIN LATERAL ",
@@ -77,7 +77,7 @@ const NEW: &str = concat!(
 );
 
 /// A further page of a large difference walks the primary key instead of sorting it all again.
-const MORE: &str = concat!(
+pub(super) const MORE: &str = concat!(
     "SELECT b.found, b.seq, b.id, b.aggregatetype, b.aggregateid, b.type, b.payload, b.headers, \
      b.tracingspancontext, b.slot, b.created FROM ",
     bounded!(
