@@ -121,7 +121,13 @@ pub async fn a_stale_seq_changes_nothing(store: &dyn Store) {
     owner.must(store, change.clone()).await;
     let mut end = change.clone();
     end.head = ENDED;
-    for stale in [change, end] {
+    let seen = loaded(store, saga).await;
+    let mut ahead = owner.next(&seen);
+    ahead.expect_seq += 1;
+    ahead.rows = vec![row(seen.seq + 2)];
+    let mut over = ahead.clone();
+    over.head = ENDED;
+    for stale in [change, end, ahead, over] {
         let outcomes = owner.commit(store, vec![stale]).await;
         assert!(matches!(outcomes[..], [Outcome::Conflict]), "{outcomes:?}");
     }

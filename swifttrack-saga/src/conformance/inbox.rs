@@ -110,8 +110,11 @@ pub async fn a_request_to_nobody_is_told(store: &dyn Store) {
 pub async fn a_signal_is_one_however_often_it_is_sent(store: &dyn Store) {
     let owner = Owner::of(store).await;
     let saga = owner.started(store, "a").await;
+    let blind = owner.next(&loaded(store, saga).await);
     let first = store.signal(signal("a", "k")).await.expect("a signal");
     assert_eq!(first, SignalOutcome::Accepted { saga });
+    let outcomes = owner.commit(store, vec![blind]).await;
+    assert!(matches!(outcomes[..], [Outcome::Conflict]), "{outcomes:?}");
     let again = store.signal(signal("a", "k")).await.expect("a signal");
     assert_eq!(again, SignalOutcome::Duplicate);
     let other = store.signal(signal("a", "l")).await.expect("a signal");

@@ -117,6 +117,21 @@ pub async fn a_stale_owner_changes_nothing(store: &dyn Store) {
     assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}");
 }
 
+/// Who has another shard has none of this one's sagas.
+pub async fn a_lease_is_of_its_own_shard(store: &dyn Store) {
+    let owner = Owner::of(store).await;
+    let saga = owner.started(store, "a").await;
+    let seen = loaded(store, saga).await;
+    let stray = next(&owner.leases[1], &seen);
+    let mut end = stray.clone();
+    end.head = ENDED;
+    for stray in [stray, end] {
+        let outcomes = owner.commit(store, vec![stray]).await;
+        assert!(matches!(outcomes[..], [Outcome::Conflict]), "{outcomes:?}");
+    }
+    assert_eq!(loaded(store, saga).await.seq, 1);
+}
+
 /// What is given back is free at once, and nobody crashed.
 pub async fn a_released_shard_is_taken_cleanly(store: &dyn Store) {
     let owner = Owner::of(store).await;
@@ -127,6 +142,11 @@ pub async fn a_released_shard_is_taken_cleanly(store: &dyn Store) {
         .expect("a release");
     let outcomes = owner.commit(store, vec![owner.start("a")]).await;
     assert!(matches!(outcomes[..], [Outcome::Fenced]), "{outcomes:?}");
+    let back = store.reclaim(owner.worker, &owner.leases[..5]).await;
+    assert!(
+        back.expect("a reclaim").is_empty(),
+        "what was given back is not ours"
+    );
     let taken = store.claim(other, GROUP, 64).await.expect("a claim");
     assert_eq!(taken.len(), 5);
     for lease in &taken {
@@ -146,7 +166,9 @@ pub async fn a_released_shard_is_taken_cleanly(store: &dyn Store) {
 /// A worker that says goodbye leaves nothing to wait for.
 pub async fn a_deregistered_worker_leaves_cleanly(store: &dyn Store) {
     let owner = Owner::of(store).await;
+    let staying = Owner::of_group(store, "other@1").await;
     store.deregister(owner.worker).await.expect("a goodbye");
+    staying.started(store, "a").await;
     let other = register(store, LONG).await;
     let taken = store.claim(other, GROUP, 64).await.expect("a claim");
     assert_eq!(taken.len(), 64);
@@ -167,6 +189,10 @@ pub async fn a_reclaim_raises_the_epoch(store: &dyn Store) {
     }
     let outcomes = owner.commit(store, vec![owner.start("a")]).await;
     assert!(matches!(outcomes[..], [Outcome::Fenced]), "{outcomes:?}");
+    let old = &owner.leases[..3];
+    let again = store.reclaim(owner.worker, old).await.expect("a reclaim");
+    assert!(again.is_empty(), "the old epoch was ours: {again:?}");
+    store.release(owner.worker, old).await.expect("a release");
     let lease = renewed
         .iter()
         .find(|lease| lease.shard == 0)

@@ -76,6 +76,7 @@ macro_rules! store_conformance {
                 an_expired_owner_loses_its_shards
                 an_expired_worker_does_not_come_back
                 a_stale_owner_changes_nothing
+                a_lease_is_of_its_own_shard
                 a_released_shard_is_taken_cleanly
                 a_deregistered_worker_leaves_cleanly
                 a_reclaim_raises_the_epoch

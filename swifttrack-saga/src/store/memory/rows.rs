@@ -145,7 +145,9 @@ impl Inner {
         }
         match self.heads.get(&change.saga) {
             Some(head)
-                if (head.seq == change.expect_seq || !Guard::Seq.stands())
+                if head.shard == change.lease.shard
+                    && head.group == change.lease.group
+                    && (head.seq == change.expect_seq || !Guard::Seq.stands())
                     && (head.ctl == change.expect_ctl || !Guard::Ctl.stands()) =>
             {
                 Outcome::Committed
