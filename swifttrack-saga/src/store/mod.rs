@@ -11,6 +11,12 @@ pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod types;
+#[cfg(all(
+    test,
+    feature = "conformance",
+    any(feature = "postgres", feature = "sqlite")
+))]
+mod words_test;
 
 use std::any::Any;
 

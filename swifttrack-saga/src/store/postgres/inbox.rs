@@ -1,7 +1,8 @@
 //! What reaches a running saga from outside: requests and signals.
 
-use sqlx::{Row, query};
+use sqlx::Row;
 
+use super::rows::statement;
 use super::{PgStore, failed};
 use crate::store::{Request, Sighting, SignalOutcome, StoreError, StoredSignal};
 
@@ -10,7 +11,7 @@ pub(super) async fn request(store: &PgStore, request: Request) -> Result<Sightin
         return Ok(Sighting::NotFound);
     };
     let if_seq = request.if_seq.map(i64::from);
-    let accepted = query(
+    let accepted = statement(
         "WITH u AS (
              UPDATE saga s SET ctl = s.ctl + 1, wake_at = (SELECT saga_now())
              FROM saga_key k
@@ -39,7 +40,7 @@ pub(super) async fn request(store: &PgStore, request: Request) -> Result<Sightin
             n: row.get(1),
         });
     }
-    let found = query(
+    let found = statement(
         "SELECT s.seq, s.past_pivot FROM saga_key k LEFT JOIN saga s ON s.saga = k.saga
          WHERE k.definition = $1 AND k.id = $2",
     )
@@ -71,7 +72,7 @@ pub(super) async fn signal(
     let Some(definition) = store.known(&signal.definition).await? else {
         return Ok(SignalOutcome::NotFound);
     };
-    let row = query(
+    let row = statement(
         "WITH k AS MATERIALIZED (
              SELECT saga FROM saga_key WHERE definition = $1 AND id = $2),
          h AS MATERIALIZED (

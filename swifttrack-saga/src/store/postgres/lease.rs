@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sqlx::Row;
 
-use super::rows::small;
+use super::rows::{small, statement};
 use super::{PgStore, failed, micros};
+use crate::guard::words;
 use crate::store::batch::SHARDS;
 use crate::store::{Alive, ShardLease, StoreError, Survey, Timestamp, WorkerId};
 
@@ -37,12 +38,12 @@ pub(super) async fn heartbeat(
     worker: WorkerId,
     lease: Duration,
 ) -> Result<Timestamp, StoreError> {
-    let at: Option<i64> = sqlx::query_scalar(
+    let at: Option<i64> = sqlx::query_scalar(words(
         "WITH t AS MATERIALIZED (SELECT saga_now() AS at)
          UPDATE saga_worker w SET lease_until = t.at + $2 FROM t
          WHERE w.worker = $1 AND w.lease_until > t.at
          RETURNING t.at",
-    )
+    ))
     .bind(worker.0)
     .bind(micros(lease))
     .fetch_optional(&store.pool)
@@ -53,7 +54,7 @@ pub(super) async fn heartbeat(
 }
 
 pub(super) async fn survey(store: &PgStore, groups: &[String]) -> Result<Survey, StoreError> {
-    let rows = sqlx::query(
+    let rows = statement(
         "WITH t AS MATERIALIZED (SELECT saga_now() AS at),
          w AS MATERIALIZED (
              SELECT w.worker, w.lease_until, w.definitions FROM saga_worker w, t
@@ -114,7 +115,7 @@ pub(super) async fn claim(
 ) -> Result<Vec<ShardLease>, StoreError> {
     let number = store.group(group).await?;
     // A worker whose lease ran out is gone for good: its own heartbeat finds no row from here on.
-    sqlx::query(
+    statement(
         "DELETE FROM saga_worker WHERE worker IN (
              SELECT worker FROM saga_worker WHERE lease_until <= (SELECT saga_now())
              FOR UPDATE SKIP LOCKED)",
@@ -124,7 +125,7 @@ pub(super) async fn claim(
     .map_err(failed)?;
     // `s.epoch = c.epoch`, since another claim may have committed after this one's snapshot, by
     // a worker whose row that snapshot does not show.
-    let rows = sqlx::query(
+    let rows = statement(
         "WITH c AS MATERIALIZED (
              SELECT s.grp, s.shard, s.epoch, s.owner FROM saga_shard s
              WHERE s.grp = $2
@@ -166,7 +167,7 @@ pub(super) async fn reclaim(
 ) -> Result<Vec<ShardLease>, StoreError> {
     let columns = Columns::of(store, shards).await?;
     // Sorted, as every transaction that locks shards does it.
-    let rows = sqlx::query(
+    let rows = statement(
         "WITH l AS MATERIALIZED (
              SELECT s.grp, s.shard, r.ord FROM saga_shard s
              JOIN unnest($2::int[], $3::smallint[], $4::bigint[])
@@ -207,7 +208,7 @@ pub(super) async fn release(
     shards: &[ShardLease],
 ) -> Result<(), StoreError> {
     let columns = Columns::of(store, shards).await?;
-    sqlx::query(
+    statement(
         "WITH l AS MATERIALIZED (
              SELECT s.grp, s.shard FROM saga_shard s
              JOIN unnest($2::int[], $3::smallint[], $4::bigint[]) r (grp, shard, epoch)
@@ -229,7 +230,7 @@ pub(super) async fn release(
 }
 
 pub(super) async fn deregister(store: &PgStore, worker: WorkerId) -> Result<(), StoreError> {
-    sqlx::query(
+    statement(
         "WITH l AS MATERIALIZED (
              SELECT grp, shard FROM saga_shard WHERE owner = $1
              ORDER BY grp, shard FOR UPDATE),

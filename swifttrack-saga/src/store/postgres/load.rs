@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::{Row as _, query};
 use uuid::Uuid;
 
 use super::lease::shard as unsigned;
-use super::rows::{PgQuery, small};
+use super::rows::{PgQuery, small, statement};
 use super::{PgStore, failed};
 use crate::store::{Command, Loaded, Row, ShardLease, StoreError, StoredSignal, Timestamp};
 
@@ -22,7 +22,7 @@ pub(super) async fn active(
     let Some(group) = store.known(group).await? else {
         return Ok(Vec::new());
     };
-    let chosen = query(concat!(
+    let chosen = statement(concat!(
         "WITH h AS MATERIALIZED (
              SELECT s.*, row_number() OVER (ORDER BY s.saga) AS ord FROM saga s
              WHERE s.grp = $1 AND s.shard = $2 AND s.wake_at IS NULL
@@ -48,7 +48,7 @@ pub(super) async fn due(
         shard.push(small(lease.shard));
     }
     // The oldest of each shard, then the oldest of those.
-    let chosen = query(concat!(
+    let chosen = statement(concat!(
         "WITH h AS MATERIALIZED (
              SELECT s.*, row_number() OVER (ORDER BY s.wake_at, s.saga) AS ord
              FROM unnest($1::int[], $2::smallint[]) q (grp, shard)
@@ -67,7 +67,7 @@ pub(super) async fn due(
 }
 
 pub(super) async fn by_id(store: &PgStore, sagas: &[Uuid]) -> Result<Vec<Loaded>, StoreError> {
-    let chosen = query(concat!(
+    let chosen = statement(concat!(
         "WITH h AS MATERIALIZED (
              SELECT s.*, row_number() OVER (ORDER BY s.saga) AS ord FROM saga s
              WHERE s.saga = ANY($1))",

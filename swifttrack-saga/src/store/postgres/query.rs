@@ -1,10 +1,10 @@
 //! What is asked about sagas.
 
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::{Row as _, query};
 use uuid::Uuid;
 
-use super::rows::int;
+use super::rows::{int, statement};
 use super::{PgStore, failed};
 use crate::store::{Found, Listed, Page, Row, StoreError, Timestamp};
 
@@ -16,7 +16,7 @@ pub(super) async fn find(
     let Some(number) = store.known(definition).await? else {
         return Ok(None);
     };
-    let row = query(
+    let row = statement(
         "SELECT k.saga, k.id, s.version, s.seq, s.state, s.attention, s.wake_at, $3::text AS name,
              k.input_hash
          FROM saga_key k LEFT JOIN saga s ON s.saga = k.saga
@@ -54,7 +54,7 @@ pub(super) async fn list(store: &PgStore, page: Page) -> Result<Vec<Listed>, Sto
             number => number,
         },
     };
-    let rows = query(
+    let rows = statement(
         "SELECT s.saga, k.id, s.version, s.seq, s.state, s.attention, s.wake_at, d.name
          FROM saga s JOIN saga_key k ON k.saga = s.saga
          JOIN saga_name d ON d.n = k.definition
@@ -81,7 +81,7 @@ pub(super) async fn history(
     after: u32,
     limit: u32,
 ) -> Result<Vec<Row>, StoreError> {
-    let rows = query(
+    let rows = statement(
         "SELECT seq, kind, node, at, payload, facts FROM saga_event
          WHERE saga = $1 AND seq > $2 ORDER BY seq LIMIT $3",
     )

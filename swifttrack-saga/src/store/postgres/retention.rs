@@ -3,9 +3,10 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use sqlx::{Row, query};
+use sqlx::Row;
 use uuid::Uuid;
 
+use super::rows::statement;
 use super::{PgStore, failed, micros};
 use crate::store::StoreError;
 
@@ -38,7 +39,7 @@ async fn walk(
 ) -> Result<(u64, Option<Uuid>), StoreError> {
     // The journal of an ended saga no longer grows, and a saga whose key is younger than `age`
     // cannot have ended before.
-    let row = query(
+    let row = statement(
         "WITH k AS MATERIALIZED (
              SELECT saga FROM saga_key WHERE saga > $1 ORDER BY saga LIMIT $2),
          x AS MATERIALIZED (
@@ -71,7 +72,7 @@ async fn walk(
 
 /// An ended saga stays ended, and its journal no longer grows, so nothing is locked.
 pub(super) async fn erase(store: &PgStore, saga: Uuid) -> Result<bool, StoreError> {
-    query(
+    statement(
         "WITH x AS MATERIALIZED (
              SELECT $1::uuid AS saga WHERE NOT EXISTS (SELECT FROM saga WHERE saga = $1)),
          e AS (

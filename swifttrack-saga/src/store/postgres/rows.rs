@@ -5,6 +5,7 @@ use sqlx::query::Query;
 use sqlx::{Postgres, query};
 use uuid::Uuid;
 
+use crate::guard::words;
 use crate::store::{Change, Head};
 
 /// The shards under whose epochs a batch acts, each once.
@@ -312,8 +313,9 @@ impl Keys<'_> {
 
 pub(super) type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
 
+/// One of the statements in this folder.
 pub(super) fn statement(sql: &'static str) -> PgQuery<'static> {
-    query(sql)
+    query(words(sql))
 }
 
 /// Postgres has no unsigned numbers. What is beyond is refused before it comes here.

@@ -1,9 +1,9 @@
 //! One commit: many transitions, one transaction on the one connection that writes.
 
-use sqlx::{Connection, Sqlite, SqliteConnection, Transaction, query};
+use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::error::{Phase, hook_error, store_error};
-use super::rows::{Batch, Item};
+use super::rows::{Batch, Item, statement};
 use super::write::{Wrote, write};
 use super::{SqliteStore, Writer};
 use crate::hook::{HookError, Transition};
@@ -178,12 +178,13 @@ pub(super) async fn who_has(
     let Some(start) = &item.change.start else {
         return Ok(Outcome::Conflict);
     };
-    let row = query("SELECT saga, input_hash = ?3 FROM saga_key WHERE definition = ?1 AND id = ?2")
-        .bind(item.definition)
-        .bind(&*start.id)
-        .bind(start.input_hash.as_slice())
-        .fetch_optional(conn)
-        .await?;
+    let row =
+        statement("SELECT saga, input_hash = ?3 FROM saga_key WHERE definition = ?1 AND id = ?2")
+            .bind(item.definition)
+            .bind(&*start.id)
+            .bind(start.input_hash.as_slice())
+            .fetch_optional(conn)
+            .await?;
     use sqlx::Row as _;
     Ok(row.map_or(Outcome::Conflict, |row| Outcome::Exists {
         saga: row.get(0),

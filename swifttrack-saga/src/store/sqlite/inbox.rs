@@ -1,8 +1,9 @@
 //! What reaches a running saga from outside: requests and signals.
 
-use sqlx::{Row, SqliteConnection, query};
+use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
+use super::rows::statement;
 use super::{SqliteStore, now};
 use crate::store::{Request, Sighting, SignalOutcome, StoreError, StoredSignal};
 
@@ -12,7 +13,7 @@ pub(super) async fn request(store: &SqliteStore, request: Request) -> Result<Sig
     };
     store
         .transact(async |conn| {
-            let found = query(
+            let found = statement(
                 "SELECT k.saga, s.seq, s.past_pivot, s.ctl + 1
                  FROM saga_key k LEFT JOIN saga s ON s.saga = k.saga
                  WHERE k.definition = ?1 AND k.id = ?2",
@@ -35,7 +36,7 @@ pub(super) async fn request(store: &SqliteStore, request: Request) -> Result<Sig
             }
             let (saga, n): (Uuid, i64) = (row.get(0), row.get(3));
             wake(conn, saga).await?;
-            query(
+            statement(
                 "INSERT INTO saga_command (saga, n, verb, who, reason, body)
                  VALUES (?, ?, ?, ?, ?, ?)",
             )
@@ -61,7 +62,7 @@ pub(super) async fn signal(
     };
     store
         .transact(async |conn| {
-            let found = query(
+            let found = statement(
                 "SELECT k.saga, s.saga IS NOT NULL, EXISTS (
                      SELECT 1 FROM saga_signal g
                      WHERE g.saga = k.saga AND g.name = ?3 AND g.dedupe = ?4)
@@ -84,7 +85,7 @@ pub(super) async fn signal(
             if !runs {
                 return Ok(SignalOutcome::Ended);
             }
-            query("INSERT INTO saga_signal (saga, name, dedupe, payload) VALUES (?, ?, ?, ?)")
+            statement("INSERT INTO saga_signal (saga, name, dedupe, payload) VALUES (?, ?, ?, ?)")
                 .bind(saga)
                 .bind(&signal.name)
                 .bind(&signal.dedupe)
@@ -99,7 +100,7 @@ pub(super) async fn signal(
 
 /// The owner finds the saga, and cannot commit before it has looked.
 async fn wake(conn: &mut SqliteConnection, saga: Uuid) -> Result<(), sqlx::Error> {
-    query("UPDATE saga SET ctl = ctl + 1, wake_at = ?2 WHERE saga = ?1")
+    statement("UPDATE saga SET ctl = ctl + 1, wake_at = ?2 WHERE saga = ?1")
         .bind(saga)
         .bind(now())
         .execute(conn)

@@ -4,11 +4,13 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use sqlx::{Row, SqliteConnection, query, query_scalar};
+use sqlx::{Row, SqliteConnection, query_scalar};
 use uuid::Uuid;
 
 use super::open::lock;
+use super::rows::statement;
 use super::{SqliteStore, failed, now};
+use crate::guard::words;
 use crate::store::batch::SHARDS;
 use crate::store::{Alive, ShardLease, StoreError, Survey, Timestamp, WorkerId};
 
@@ -33,15 +35,19 @@ pub(super) async fn register(
         .transact(async |conn| {
             if taken {
                 // The lock says that whoever is written here has ended, whatever its lease.
-                query("DELETE FROM saga_worker").execute(&mut *conn).await?;
+                statement("DELETE FROM saga_worker")
+                    .execute(&mut *conn)
+                    .await?;
             }
             let at = now();
-            query("INSERT INTO saga_worker (worker, lease_until, definitions) VALUES (?, ?, ?)")
-                .bind(worker.0)
-                .bind(until(at, lease))
-                .bind(&known)
-                .execute(conn)
-                .await?;
+            statement(
+                "INSERT INTO saga_worker (worker, lease_until, definitions) VALUES (?, ?, ?)",
+            )
+            .bind(worker.0)
+            .bind(until(at, lease))
+            .bind(&known)
+            .execute(conn)
+            .await?;
             Ok(Timestamp(at))
         })
         .await
@@ -54,7 +60,7 @@ pub(super) async fn heartbeat(
 ) -> Result<Timestamp, StoreError> {
     let at = now();
     let done =
-        query("UPDATE saga_worker SET lease_until = ?2 WHERE worker = ?1 AND lease_until > ?3")
+        statement("UPDATE saga_worker SET lease_until = ?2 WHERE worker = ?1 AND lease_until > ?3")
             .bind(worker.0)
             .bind(until(at, lease))
             .bind(at)
@@ -70,7 +76,7 @@ pub(super) async fn heartbeat(
 pub(super) async fn survey(store: &SqliteStore, groups: &[String]) -> Result<Survey, StoreError> {
     let at = now();
     let names = serde_json::to_string(groups).map_err(StoreError::invalid)?;
-    let rows = query(
+    let rows = statement(
         "SELECT worker, definitions, NULL, lease_until FROM saga_worker WHERE lease_until > ?1
          UNION ALL
          SELECT w.worker, NULL, d.name, count(*)
@@ -128,11 +134,11 @@ pub(super) async fn claim(
     store
         .transact(async |conn| {
             // A worker whose lease ran out is gone for good.
-            query("DELETE FROM saga_worker WHERE lease_until <= ?")
+            statement("DELETE FROM saga_worker WHERE lease_until <= ?")
                 .bind(now())
                 .execute(&mut *conn)
                 .await?;
-            let free = query(
+            let free = statement(
                 "SELECT s.shard, s.epoch + 1, s.owner IS NOT NULL FROM saga_shard s
                  WHERE s.grp = ?1
                    AND NOT EXISTS (SELECT 1 FROM saga_worker w WHERE w.worker = s.owner)
@@ -168,7 +174,7 @@ async fn own(
 ) -> Result<(), sqlx::Error> {
     let rows: Vec<(u16, i64)> = leases.iter().map(|l| (l.shard, l.epoch)).collect();
     let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    query(
+    statement(
         "UPDATE saga_shard SET owner = ?1, epoch = r.value ->> 1 FROM json_each(?3) r
          WHERE saga_shard.grp = ?2 AND saga_shard.shard = r.value ->> 0",
     )
@@ -187,10 +193,10 @@ async fn held(
     group: i64,
     lease: &ShardLease,
 ) -> Result<bool, sqlx::Error> {
-    query_scalar(
+    query_scalar(words(
         "SELECT count(*) > 0 FROM saga_shard
          WHERE grp = ?1 AND shard = ?2 AND epoch = ?3 AND owner = ?4",
-    )
+    ))
     .bind(group)
     .bind(lease.shard)
     .bind(lease.epoch)
@@ -246,11 +252,11 @@ pub(super) async fn release(
 pub(super) async fn deregister(store: &SqliteStore, worker: WorkerId) -> Result<(), StoreError> {
     let left: i64 = store
         .transact(async |conn| {
-            query("UPDATE saga_shard SET owner = NULL WHERE owner = ?")
+            statement("UPDATE saga_shard SET owner = NULL WHERE owner = ?")
                 .bind(worker.0)
                 .execute(&mut *conn)
                 .await?;
-            query("DELETE FROM saga_worker WHERE worker = ?")
+            statement("DELETE FROM saga_worker WHERE worker = ?")
                 .bind(worker.0)
                 .execute(&mut *conn)
                 .await?;

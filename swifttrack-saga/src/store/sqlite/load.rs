@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, query};
 use uuid::Uuid;
 
-use super::rows::hex;
+use super::rows::{hex, statement};
 use super::{SqliteStore, failed, now};
 use crate::store::{Command, Loaded, Row, ShardLease, StoreError, StoredSignal, Timestamp};
 
@@ -48,7 +48,7 @@ pub(super) async fn active(
     let Some(group) = store.known(group).await? else {
         return Ok(Vec::new());
     };
-    let rows = query(whole!(
+    let rows = statement(whole!(
         "SELECT s.*, row_number() OVER (ORDER BY s.saga) AS ord FROM saga s
          WHERE s.grp = ?1 AND s.shard = ?2 AND s.wake_at IS NULL AND s.saga > ?3
          ORDER BY s.saga LIMIT ?4"
@@ -75,7 +75,7 @@ pub(super) async fn due(
         .map(|(group, lease)| (group, lease.shard))
         .collect();
     let asked = serde_json::to_string(&asked).map_err(StoreError::invalid)?;
-    let rows = query(whole!(
+    let rows = statement(whole!(
         "SELECT s.*, row_number() OVER (ORDER BY s.wake_at, s.saga) AS ord
          FROM (SELECT * FROM saga
                WHERE wake_at IS NOT NULL AND wake_at <= ?2
@@ -92,7 +92,7 @@ pub(super) async fn due(
 }
 
 pub(super) async fn by_id(store: &SqliteStore, sagas: &[Uuid]) -> Result<Vec<Loaded>, StoreError> {
-    let rows = query(whole!(
+    let rows = statement(whole!(
         "SELECT s.*, row_number() OVER (ORDER BY s.saga) AS ord FROM saga s
          WHERE s.saga IN (SELECT unhex(value) FROM json_each(?1))"
     ))

@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Row, query, query_scalar};
 use uuid::Uuid;
 
-use super::rows::hex;
+use super::rows::{hex, statement};
 use super::{SqliteStore, failed, now};
+use crate::guard::words;
 use crate::store::StoreError;
 
 /// How many keys one call looks at, at most: those of sagas that still run are passed over.
@@ -57,7 +58,7 @@ async fn ended(
     limit: usize,
     after: Uuid,
 ) -> Result<(Vec<Uuid>, Option<Uuid>), StoreError> {
-    let rows = query(
+    let rows = statement(
         "SELECT k.saga, s.saga IS NULL AND (
              SELECT e.at FROM saga_event e WHERE e.saga = k.saga ORDER BY e.seq DESC LIMIT 1) <= ?2
          FROM saga_key k LEFT JOIN saga s ON s.saga = k.saga
@@ -92,7 +93,7 @@ const BLANK: [&str; 3] = [
 pub(super) async fn erase(store: &SqliteStore, saga: Uuid) -> Result<bool, StoreError> {
     store
         .transact(async |conn| {
-            let runs: bool = query_scalar("SELECT count(*) > 0 FROM saga WHERE saga = ?")
+            let runs: bool = query_scalar(words("SELECT count(*) > 0 FROM saga WHERE saga = ?"))
                 .bind(saga)
                 .fetch_one(&mut *conn)
                 .await?;
@@ -100,7 +101,7 @@ pub(super) async fn erase(store: &SqliteStore, saga: Uuid) -> Result<bool, Store
                 return Ok(false);
             }
             for blank in BLANK {
-                query(blank).bind(saga).execute(&mut *conn).await?;
+                statement(blank).bind(saga).execute(&mut *conn).await?;
             }
             Ok(true)
         })

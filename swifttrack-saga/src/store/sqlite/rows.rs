@@ -2,9 +2,18 @@
 
 use std::fmt::Write as _;
 
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Sqlite, query};
 use uuid::Uuid;
 
+use crate::guard::words;
 use crate::store::{Change, Head};
+
+/// One of the statements in this folder.
+pub(super) fn statement(sql: &'static str) -> Query<'static, Sqlite, SqliteArguments> {
+    query(words(sql))
+}
 
 /// Rows of one table.
 #[derive(Default)]

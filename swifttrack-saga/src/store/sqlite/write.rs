@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, query};
 
 use super::rows::{Batch, Rows, Value};
+use crate::guard::words;
 use crate::store::WorkerId;
 
 /// How far a batch came. Whatever is not `All` left the transaction to be rolled back, unless
@@ -112,7 +113,7 @@ impl Statement {
     fn sql(self, rows: usize) -> String {
         let row = format!("({})", vec!["?"; self.columns].join(","));
         let rows = vec![row.as_str(); rows].join(",");
-        format!("{}{rows}{}", self.before, self.after)
+        format!("{}{rows}{}", words(self.before), words(self.after))
     }
 }
 
