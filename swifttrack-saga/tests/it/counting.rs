@@ -1,4 +1,4 @@
-//! A store around another that counts what it is asked.
+//! A store around another that counts what it is asked, and asks for something itself.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,7 @@ use uuid::Uuid;
 pub(crate) struct Counting {
     inner: Arc<dyn Store>,
     calls: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    before_commit: Arc<Mutex<Option<Request>>>,
 }
 
 impl Counting {
@@ -21,6 +22,7 @@ impl Counting {
         Self {
             inner: Arc::new(inner),
             calls: Arc::default(),
+            before_commit: Arc::default(),
         }
     }
 
@@ -30,6 +32,11 @@ impl Counting {
 
     pub(crate) fn by_name(&self) -> BTreeMap<&'static str, u64> {
         self.calls.lock().unwrap().clone()
+    }
+
+    /// Makes the request just before the next commit.
+    pub(crate) fn request_before_commit(&self, request: Request) {
+        *self.before_commit.lock().unwrap() = Some(request);
     }
 
     fn count(&self, name: &'static str) {
@@ -120,6 +127,10 @@ impl Store for Counting {
         changes: &[Change],
     ) -> Result<Vec<Outcome>, StoreError> {
         self.count("commit");
+        let request = self.before_commit.lock().unwrap().take();
+        if let Some(request) = request {
+            self.request(request).await?;
+        }
         self.inner.commit(worker, changes).await
     }
 

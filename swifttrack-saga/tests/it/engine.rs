@@ -615,6 +615,32 @@ async fn an_undo_whose_policy_ends_parks_the_saga() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undo_that_is_retried_still_comes_before_the_next() {
+    let (partner, store) = (Partner::default(), MemoryStore::new());
+    let saga = {
+        let partner = partner.clone();
+        Saga::<u32>::define("abc", 1, |s, input| {
+            let a = s.step(A(partner.clone()), input);
+            let b = s.step(B(partner.clone()).undo_retry(QUICK), a);
+            let c = s.step(C(partner), b);
+            s.finish(c)
+        })
+        .unwrap()
+    };
+    let engine = engine(&store, &saga).await;
+    partner.trouble("c", [Trouble::Reject]);
+    partner.trouble("b:undo", [Trouble::Retry; 4]);
+    engine.start(&saga, "1", &7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let by = By::new("alice", "once more");
+    engine.retry("abc", "1", None, by).await.unwrap();
+    assert_eq!(compensated(&end(&engine, "1").await), ["b", "a"]);
+    let undone: Vec<String> = partner.calls().split_off(3);
+    assert_eq!(undone[..5], ["b:undo"; 5]);
+    assert_eq!(undone[5..], ["a:undo"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_turns_back() {
     let (partner, store) = (Partner::default(), MemoryStore::new());
     let saga = abc(&partner).deadline(Duration::from_secs(4));

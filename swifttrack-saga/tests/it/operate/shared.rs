@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use swifttrack_saga::hook::{HookError, Transition};
 use swifttrack_saga::store::memory::MemoryStore;
-use swifttrack_saga::store::{Standing, Store as _};
+use swifttrack_saga::store::{Command, Request, Standing, Store as _};
 use swifttrack_saga::{By, Engine, Resolution, Saga, Status, Tune as _};
 use tokio::time::Instant;
 
@@ -56,7 +56,11 @@ async fn a_dead_workers_sagas_go_on_within_its_lease_and_a_second() {
     // Several times, so that the death falls anywhere between two heartbeats.
     for round in 0..10_u64 {
         let dying = spawn(&Counting::new(store.clone()), &saga).await;
-        let heir = spawn(&Counting::new(store.clone()), &saga).await;
+        // The heir looks at a pace of its own, and far less often.
+        let heir = Engine::builder(store.clone())
+            .register(&saga)
+            .lease(3 * LEASE);
+        let heir = heir.spawn().await.unwrap();
         tokio::time::sleep(Duration::from_secs(30)).await;
         let ids: Vec<String> = (0..20).map(|n| format!("{round}.{n}")).collect();
         partner.trouble("b", vec![Trouble::Hang; ids.len()]);
@@ -108,9 +112,15 @@ async fn one_of_500_for_which_the_hook_always_fails_holds_up_nobody() {
     for start in starts.collect::<Vec<_>>() {
         start.await.unwrap().unwrap();
     }
-    for id in (0..MANY).filter(|id| *id != 250) {
-        engine.ended("abc", &id.to_string()).await.unwrap();
-    }
+    let others = async {
+        for id in (0..MANY).filter(|id| *id != 250) {
+            engine.ended("abc", &id.to_string()).await.unwrap();
+        }
+    };
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, others)
+        .await
+        .expect("nobody waits for it");
     assert_eq!(engine.active(), 1);
     let all = calls.lock().unwrap().clone();
     let largest = all.iter().max().copied().unwrap_or_default();
@@ -204,6 +214,81 @@ async fn a_saga_that_kills_its_process_is_found_and_parked() {
     last.retry("abc", "poison", None, by).await.unwrap();
     last.ended("abc", "poison").await.unwrap();
     assert_eq!(partner.calls().last().map(String::as_str), Some("c"));
+}
+
+/// Two ran whenever the process died, and one of them is innocent.
+#[tokio::test(start_paused = true)]
+async fn suspects_run_one_at_a_time() {
+    let (partner, store) = (Partner::default(), MemoryStore::new());
+    let saga = abc(&partner);
+    let spawn = || {
+        let engine = Engine::builder(store.clone()).register(&saga).lease(LEASE);
+        engine.crashes_max(2).spawn()
+    };
+    let ran = || partner.calls().iter().filter(|call| *call == "b").count();
+    partner.trouble("b", [Trouble::Hang; 5]);
+    let first = spawn().await.unwrap();
+    for id in ["one", "other"] {
+        first.start(&saga, id, &7).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.crash();
+    for (death, expected) in [(2, 4), (3, 5)] {
+        let next = spawn().await.unwrap();
+        tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
+        assert_eq!(ran(), expected, "before death {death}");
+        next.crash();
+    }
+    let last = spawn().await.unwrap();
+    tokio::time::sleep(LEASE + Duration::from_secs(5)).await;
+    let mut parked = 0;
+    for id in ["one", "other"] {
+        let snapshot = last.get("abc", id).await.unwrap().unwrap();
+        parked += usize::from(matches!(snapshot.status, Status::Parked { .. }));
+    }
+    assert_eq!((parked, ran()), (1, 6), "the innocent one has ended");
+}
+
+/// The first commit after a takeover conflicts with what was asked meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_crash_is_counted_though_somebody_asks_meanwhile() {
+    let (partner, store) = (Partner::default(), MemoryStore::new());
+    let saga = abc(&partner);
+    let spawn = async || {
+        let counting = Counting::new(store.clone());
+        let engine = Engine::builder(counting.clone()).register(&saga);
+        let engine = engine.lease(LEASE).crashes_max(1).spawn().await.unwrap();
+        (counting, engine)
+    };
+    partner.trouble("b", [Trouble::Hang; 5]);
+    let (_, first) = spawn().await;
+    first.start(&saga, "poison", &7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.crash();
+    let (meddling, second) = spawn().await;
+    meddling.request_before_commit(Request {
+        definition: "abc".to_owned(),
+        id: "poison".to_owned(),
+        if_seq: None,
+        before_pivot: false,
+        command: Command {
+            n: 0,
+            verb: "resume".to_owned(),
+            who: "alice".to_owned(),
+            reason: "it seems to stand".to_owned(),
+            body: None,
+        },
+    });
+    tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
+    assert_eq!(meddling.by_name()["request"], 1, "it came in between");
+    second.crash();
+    let (_, last) = spawn().await;
+    tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
+    let snapshot = last.get("abc", "poison").await.unwrap().unwrap();
+    let Status::Parked { reason } = &snapshot.status else {
+        panic!("{snapshot:?}")
+    };
+    assert!(reason.contains("died 2 times"), "{reason}");
 }
 
 /// Who waits for a slow partner waits at its gate, and nobody else does.
