@@ -103,7 +103,7 @@ impl EngineBuilder {
     }
 
     /// Deletes sagas that ended longer ago than this, with their journals and their ids (which
-    /// can be started anew then), in batches of 1000.
+    /// can be started anew then), in batches of 1000, for a third of the time while there are more.
     pub fn retention(mut self, age: Duration) -> Self {
         self.settings.retention = Some(age);
         self

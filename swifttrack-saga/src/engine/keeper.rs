@@ -28,7 +28,10 @@ const SURVEY_AFTER: Duration = Duration::from_millis(20);
 /// Ended sagas deleted at a time, and between looks for more.
 const PRUNE_MAX: u32 = 1000;
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
-const PRUNE_AGAIN: Duration = Duration::from_secs(1);
+/// While there are more, the pause between two batches: so many times what the last one took,
+/// which keeps up with thousands a second and leaves the database to others.
+const PRUNE_REST: u32 = 2;
+const PRUNE_REST_MIN: Duration = Duration::from_millis(10);
 /// After a failure of the store.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -81,7 +84,8 @@ impl Keeper {
             let next = self
                 .next_heartbeat
                 .min(self.next_survey)
-                .min(self.next_sweep);
+                .min(self.next_sweep)
+                .min(self.next_prune);
             let shared = self.shared.clone();
             tokio::select! {
                 biased;
@@ -130,10 +134,11 @@ impl Keeper {
         let Some(age) = self.shared.settings.retention else {
             return;
         };
+        let began = Instant::now();
         match self.shared.store.prune(age, PRUNE_MAX).await {
-            // There is more, and others may use the database meanwhile.
             Ok(gone) if gone >= u64::from(PRUNE_MAX) => {
-                self.next_prune = Instant::now() + PRUNE_AGAIN;
+                let rest = (began.elapsed() * PRUNE_REST).max(PRUNE_REST_MIN);
+                self.next_prune = Instant::now() + rest;
             }
             Ok(_) => (),
             Err(error) => tracing::warn!(%error, "old sagas could not be deleted"),

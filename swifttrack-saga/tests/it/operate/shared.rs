@@ -291,6 +291,29 @@ async fn a_crash_is_counted_though_somebody_asks_meanwhile() {
     assert!(reason.contains("died 2 times"), "{reason}");
 }
 
+/// What ends in a minute is forgotten in a second or two, however much it is.
+#[tokio::test(start_paused = true)]
+async fn retention_keeps_up_with_what_ends() {
+    const MANY: usize = 3_000;
+    let (partner, store) = (Partner::default(), MemoryStore::new());
+    let saga = abc(&partner);
+    let builder = Engine::builder(store.clone()).register(&saga);
+    let engine = builder
+        .retention(Duration::from_secs(1))
+        .spawn()
+        .await
+        .unwrap();
+    for id in 0..MANY {
+        engine.start(&saga, &id.to_string(), &7).await.unwrap();
+    }
+    engine.ended("abc", &(MANY - 1).to_string()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(62)).await;
+    for id in 0..MANY {
+        let found = store.find("abc", &id.to_string()).await.unwrap();
+        assert!(found.is_none(), "{id} is still there");
+    }
+}
+
 /// Who waits for a slow partner waits at its gate, and nobody else does.
 #[tokio::test(start_paused = true)]
 async fn a_slow_partner_does_not_slow_sagas_that_do_not_need_it() {
