@@ -1,15 +1,17 @@
 //! The engine over a real Postgres.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Postgres, query};
 use swifttrack_saga::hook::{End, HookError, OnTransition, Transition};
 use swifttrack_saga::store::postgres::PgStore;
 use swifttrack_saga::{Engine, Started};
 use testkit::pg::TestDb;
+use testkit::wait_until;
 
 use crate::parts::{Partner, Trouble, abc};
+use crate::store::proxy::Proxy;
 
 /// So long that a busy machine does not lose it by itself.
 const LEASE: Duration = Duration::from_secs(10);
@@ -125,6 +127,35 @@ async fn a_hook_that_always_fails_for_one_of_500_holds_up_nobody() {
         .unwrap();
     assert!(engine.ended("abc", "250").await.unwrap().is_some());
     assert_eq!(count("seen").await, 500 * 4);
+    engine.shutdown(Duration::from_secs(5)).await;
+}
+
+/// What goes over the wire, whoever sends it: one statement is one call of the store.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn an_idle_worker_sends_at_most_one_statement_a_second_over_the_wire() {
+    let db = TestDb::create().await;
+    let proxy = Proxy::to(db.url(), b"COMMIT").await;
+    let store = PgStore::connect(&proxy.url(db.url())).await.unwrap();
+    store.migrate().await.unwrap();
+    let saga = abc(&Partner::default());
+    // As by default: the settings are what is counted.
+    let engine = Engine::builder(store)
+        .register(&saga)
+        .spawn()
+        .await
+        .unwrap();
+    wait_until("it has looked into its shards", LEASE, async || {
+        let before = proxy.statements();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        proxy.statements() == before
+    })
+    .await;
+    let (began, before) = (Instant::now(), proxy.statements());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let (took, sent) = (began.elapsed(), proxy.statements() - before);
+    assert!(sent > 0, "it is alive");
+    assert!(sent as f64 <= took.as_secs_f64(), "{sent} in {took:?}");
     engine.shutdown(Duration::from_secs(5)).await;
 }
 
