@@ -1,7 +1,7 @@
 //! `append` on SQLite.
 
 use serde_json::Value;
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::Connection;
 use super::sealed::Sealed;
@@ -27,10 +27,16 @@ pub const APPEND_KEYS_SQL: &str = "\
 INSERT INTO outbox_key (key) SELECT value FROM json_each(?1) WHERE true \
 ON CONFLICT DO NOTHING";
 
+/// Rows in one statement without keys: few sizes, so that each is prepared once and kept.
+const PLAIN_ROWS: [usize; 3] = [128, 16, 1];
+
 impl Connection for SqliteConnection {}
 
 impl Sealed for SqliteConnection {
     async fn write(&mut self, events: &[&Event], keys: bool) -> Result<u64, Error> {
+        if !keys {
+            return write_plain(self, events).await;
+        }
         let rows: Vec<Value> = events.iter().map(|event| row(event)).collect();
         let done = sqlx::query(APPEND_SQL)
             .bind(Value::Array(rows).to_string())
@@ -57,6 +63,36 @@ impl Sealed for SqliteConnection {
     async fn lock(&mut self, _keys: &[(&str, &str)]) -> Result<(), Error> {
         Ok(()) // one writer at a time, whatever the key
     }
+}
+
+/// As parameters, since a JSON text is read again for each value of a row.
+async fn write_plain(conn: &mut SqliteConnection, events: &[&Event]) -> Result<u64, Error> {
+    let mut written = 0;
+    let mut rest = events;
+    while let Some(rows) = PLAIN_ROWS.into_iter().find(|rows| *rows <= rest.len()) {
+        let (chunk, later) = rest.split_at(rows);
+        rest = later;
+        let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+        // Only question marks vary.
+        let mut query = sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, \
+             tracingspancontext, slot) VALUES {places}"
+        )));
+        for event in chunk {
+            query = query
+                .bind(event.id)
+                .bind(event.topic.as_ref())
+                .bind(event.key.as_ref())
+                .bind(event.kind.as_ref())
+                .bind(event.payload.as_deref())
+                .bind(event.headers_json())
+                .bind(event.tracing_span_context())
+                .bind(event.slot());
+        }
+        let done = query.execute(&mut *conn).await.doing("appending events")?;
+        written += done.rows_affected();
+    }
+    Ok(written)
 }
 
 fn row(event: &Event) -> Value {

@@ -77,3 +77,47 @@ async fn migrating_again_and_at_once_is_harmless(db: Db) {
     a.unwrap();
     b.unwrap();
 }
+
+/// Another statement writes it then.
+#[tokio::test]
+async fn a_key_changes_nothing_of_a_row_on_sqlite() {
+    type Row = (
+        String,
+        String,
+        String,
+        Option<Vec<u8>>,
+        Option<String>,
+        Option<String>,
+        u8,
+    );
+    let db = Db::sqlite().await;
+    let Db::Sqlite { writer, .. } = &db else {
+        unreachable!("it is one");
+    };
+    let events = [
+        Event::new("t", "text", "T", "{\"ü\": 1}".as_bytes().to_vec()),
+        Event::new("t", "bytes", "T", vec![0, 255, b'"', 0]),
+        Event::new("t", "nothing", "T", Vec::new()),
+        Event::tombstone("t", "gone", "T"),
+        Event::new("t", "headers", "T", b"{}".to_vec())
+            .header("a", "\"1\"")
+            .traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ];
+    db.append(&events).await.unwrap();
+    let keyed: Vec<Event> = (0..)
+        .zip(events.clone())
+        .map(|(n, event)| event.idempotency_key(format!("key {n}")))
+        .collect();
+    db.append(&keyed).await.unwrap();
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT aggregatetype, aggregateid, type, payload, headers, tracingspancontext, slot
+         FROM outbox ORDER BY seq",
+    )
+    .fetch_all(writer)
+    .await
+    .unwrap();
+    assert_eq!(rows.len(), 2 * events.len());
+    assert_eq!(rows[..events.len()], rows[events.len()..]);
+    assert_eq!(rows[1].3.as_deref(), Some([0, 255, b'"', 0].as_slice()));
+    assert_eq!((&rows[2].3, &rows[3].3), (&Some(Vec::new()), &None));
+}
