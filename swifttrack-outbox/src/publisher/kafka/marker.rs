@@ -39,18 +39,21 @@ pub(super) struct Markers {
 
 impl Markers {
     pub(super) fn new(producer: &ClientConfig, identity: Uuid, group: u8) -> Self {
+        const SHARED: [&str; 8] = [
+            "bootstrap.",
+            "security.",
+            "ssl.",
+            "enable.ssl.",
+            "sasl.",
+            "client.",
+            "socket.",
+            "broker.",
+        ];
         let mut config = ClientConfig::new();
-        for (name, value) in producer.config_map() {
-            let shared = [
-                "bootstrap.",
-                "security.",
-                "ssl.",
-                "sasl.",
-                "client.",
-                "socket.",
-                "broker.",
-            ];
-            if shared.iter().any(|prefix| name.starts_with(prefix)) {
+        // The map has the names only: it hides the values of passwords.
+        for name in producer.config_map().into_keys() {
+            let shared = SHARED.iter().any(|prefix| name.starts_with(prefix));
+            if let Some(value) = producer.get(name).filter(|_| shared) {
                 config.set(name, value);
             }
         }
@@ -171,6 +174,22 @@ fn decode(bytes: &[u8]) -> Vec<(i64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_reads_markers_logs_in_as_the_producer_does() {
+        let mut producer = ClientConfig::new();
+        producer
+            .set("sasl.password", "secret")
+            .set("enable.ssl.certificate.verification", "false")
+            .set("linger.ms", "1");
+        let markers = Markers::new(&producer, Uuid::nil(), 0);
+        assert_eq!(markers.config.get("sasl.password"), Some("secret"));
+        assert_eq!(
+            markers.config.get("enable.ssl.certificate.verification"),
+            Some("false")
+        );
+        assert_eq!(markers.config.get("linger.ms"), None);
+    }
 
     #[test]
     fn a_marker_survives_the_way_through_kafka() {
