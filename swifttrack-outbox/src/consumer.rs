@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Kind};
 use crate::inbox::{Inbox, Progress};
+use crate::security;
 
 mod transaction;
 
@@ -161,10 +162,11 @@ impl Consumer {
         self
     }
 
-    /// Sets a property of librdkafka, but those on which the offsets in the database rest.
+    /// Sets a property of librdkafka, but those on which the offsets in the database rest. How to
+    /// reach a secured broker stands at [`KafkaPublisher`](crate::KafkaPublisher#security).
     ///
     /// # Errors
-    /// [`Error::is_config`], with the reason.
+    /// [`Error::is_config`], with the reason, or with the feature that is missing for it.
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Result<Self, Error> {
         if matches!(
             name,
@@ -174,6 +176,8 @@ impl Consumer {
                 "{name} cannot be set: offsets are kept in the consumer's own transaction"
             )));
         }
+        let value = value.into();
+        security::check_property(name, &value)?;
         self.config.set(name, value);
         Ok(self)
     }
@@ -185,7 +189,8 @@ impl Consumer {
     ///
     /// # Errors
     /// [`Error::is_offset`] when the stored offset lies past the log's end or belongs to
-    /// another cluster; [`Error::is_kafka`] and [`Error::is_database`] when the start failed.
+    /// another cluster; [`Error::is_config`], [`Error::is_kafka`] and [`Error::is_database`] when
+    /// the start failed.
     /// Later failures are tried again.
     ///
     /// # Cancel safety
@@ -197,6 +202,7 @@ impl Consumer {
         handler: H,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Error> {
+        security::check_whole(&self.config)?;
         let kafka = |error| Error::kafka("starting a consumer", error);
         let mut config = self.config.clone();
         config

@@ -54,7 +54,8 @@
 //! | `consumer` | `Consumer`: Kafka's consumer joined with an inbox |
 //! | `ops` | [`backlog`], [`dead_events`], [`replay`], [`blocked_keys`], [`slot_owners`] |
 //!
-//! Features: `postgres`, `sqlite`, `kafka`; none is on by default.
+//! Features: `postgres`, `sqlite`, `kafka`, and `kafka-tls` for brokers that want TLS or SCRAM
+//! (OpenSSL of the machine is linked); none is on by default.
 
 // Without a database, or without Kafka, some of what they share has no user.
 #![cfg_attr(
@@ -72,6 +73,8 @@ mod inbox;
 mod ops;
 mod publisher;
 mod relay;
+#[cfg(feature = "kafka")]
+mod security;
 mod slot;
 mod store;
 

@@ -23,7 +23,8 @@ usage: cargo xtask <command>
 
 Postgres is TEST_DATABASE_URL if that is set, else started from the machine's own binaries, else
 by Docker, else (as root on Debian) from Debian's package. Kafka is TEST_KAFKA_BROKERS if that is
-set, else started by Java 17 from jars that Maven fetches, else by Docker.";
+set, else started by Java 17 from jars that Maven fetches, else by Docker. Tests that stop a broker
+start it from TEST_KAFKA_JARS, a folder, or from the jars that Maven fetched.";
 
 /// What `test` and `up` take.
 #[derive(Debug, Default, PartialEq, Eq)]

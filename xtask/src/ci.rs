@@ -5,15 +5,8 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::args::Options;
+use crate::features::{self, CRATES};
 use crate::{Result, cargo, interop, scratch, test, workspace};
-
-/// What users take one by one.
-const CRATES: [&str; 4] = [
-    "swifttrack-saga",
-    "swifttrack-outbox",
-    "swifttrack-breaker",
-    "swifttrack-adapters",
-];
 
 const SIMULATION_SEEDS: u32 = 10_000;
 
@@ -21,6 +14,9 @@ const SIMULATION_SEEDS: u32 = 10_000;
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
 pub(crate) fn run() -> Result<ExitCode> {
+    if let Some(left_out) = features::left_out() {
+        println!("{left_out}");
+    }
     step("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     step(
         "clippy",
@@ -34,20 +30,14 @@ pub(crate) fn run() -> Result<ExitCode> {
     step(
         "docs",
         cargo()
-            .args([
-                "doc",
-                "--workspace",
-                "--exclude",
-                "benches",
-                "--no-deps",
-                "--all-features",
-            ])
+            .args(["doc", "--workspace", "--exclude", "benches", "--no-deps"])
+            .args(features::all(CRATES)?)
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
     step("licences, bans, sources", &mut deny()?)?;
     loom()?;
     // All that the tests will need, so that the partners are built no second time.
-    step("tests, built", test::all().arg("--no-run"))?;
+    step("tests, built", test::all()?.arg("--no-run"))?;
     interop::zeep(&interop::Programs::built()?)?;
     println!("\n== tests");
     test::run(&Options {
@@ -96,7 +86,7 @@ pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
 /// switched on for its neighbours is off here.
 fn alone(name: &str) -> Result<()> {
     let mut choices = vec![String::new()];
-    choices.extend(features(name)?);
+    choices.extend(features::of(name)?);
     for feature in choices {
         step(
             &format!("{name} alone, features [{feature}]"),
@@ -114,20 +104,6 @@ fn alone(name: &str) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// The names in the manifest's table of features.
-fn features(name: &str) -> Result<Vec<String>> {
-    let manifest = workspace().join(name).join("Cargo.toml");
-    let text = fs::read_to_string(&manifest)
-        .map_err(|error| format!("{}: {error}", manifest.display()))?;
-    let table = text.split("\n[features]\n").nth(1).unwrap_or_default();
-    let table = table.split("\n[").next().unwrap_or_default();
-    let names = table.lines().filter_map(|line| line.split_once(" = ["));
-    Ok(names
-        .map(|(name, _)| name.to_owned())
-        .filter(|name| name != "default")
-        .collect())
 }
 
 /// cargo-deny without the advisories, whose database needs a network.
@@ -159,18 +135,4 @@ fn deny() -> Result<Command> {
     deny.args(["check", "bans", "licenses", "sources"])
         .current_dir(workspace());
     Ok(deny)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_feature_of_the_outbox_is_found() {
-        let found = features("swifttrack-outbox").unwrap();
-        for feature in ["postgres", "sqlite", "kafka"] {
-            assert!(found.iter().any(|name| name == feature), "{found:?}");
-        }
-        assert!(!found.iter().any(|name| name == "default"));
-    }
 }

@@ -4,7 +4,8 @@
 //!   cargo xtask test
 //!     │
 //!     ├─ services::postgres ─► TEST_DATABASE_URL  ┐
-//!     ├─ services::kafka ────► TEST_KAFKA_BROKERS ┴─► cargo test --workspace
+//!     ├─ services::kafka ────► TEST_KAFKA_BROKERS ┼─► cargo test --workspace
+//!     │                   └──► TEST_KAFKA_JARS    ┘
 //!     │
 //!     └─ janitor: a child that holds the way to undo each thing that was started,
 //!                 and does it when this process ends, however it ends
@@ -17,6 +18,7 @@
 //! | `janitor` | what was started is stopped |
 //! | `test` | `cargo xtask test` |
 //! | `ignored` | which tests are left out for want of a service |
+//! | `features` | the crates' features, and which of them this machine can build |
 //! | `ci` | `cargo xtask ci`: every check of the project |
 //! | `interop` | foreign SOAP and TLS stacks that speak to ours |
 //! | `fuzz` | `cargo xtask fuzz` |
@@ -30,6 +32,7 @@
 
 mod args;
 mod ci;
+mod features;
 mod fuzz;
 mod ignored;
 mod interop;

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::args::Options;
+use crate::features::{self, CRATES};
 use crate::ignored::LeftOut;
 use crate::janitor::Janitor;
 use crate::services::Services;
@@ -13,11 +14,11 @@ use crate::{Result, cargo};
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut janitor = Janitor::start()?;
     let services = Services::provide(options, &mut janitor)?;
-    let left_out = LeftOut::without(services.postgres.is_err(), services.kafka.is_err())?;
+    let left_out = LeftOut::without(&services)?;
 
     let mut tests = match options.packages[..] {
-        [] => all(),
-        _ => chosen(&options.packages),
+        [] => all()?,
+        _ => chosen(&options.packages)?,
     };
     tests
         .arg("--no-fail-fast")
@@ -42,26 +43,24 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Every test of the workspace.
-pub(crate) fn all() -> Command {
+pub(crate) fn all() -> Result<Command> {
     let mut tests = cargo();
-    // All features: some tests are there only with one, such as the laws of a store.
-    tests.args([
-        "test",
-        "--all-features",
-        "--workspace",
-        "--exclude",
-        "benches",
-    ]);
     tests
+        .args(["test", "--workspace", "--exclude", "benches"])
+        // All features: some tests are there only with one, such as the laws of a store.
+        .args(features::all(CRATES)?);
+    Ok(tests)
 }
 
-fn chosen(packages: &[String]) -> Command {
+fn chosen(packages: &[String]) -> Result<Command> {
     let mut tests = cargo();
-    tests.args(["test", "--all-features"]);
+    tests
+        .arg("test")
+        .args(features::all(packages.iter().map(String::as_str))?);
     for package in packages {
         tests.args(["--package", package]);
     }
-    tests
+    Ok(tests)
 }
 
 /// Which tests ran on what, then cargo's own lines about them once more: a workspace has many
@@ -78,6 +77,15 @@ fn report(services: &Services, left_out: &LeftOut, summary: &[String]) {
             "{why} Left out: {} tests. On the in-process broker instead: {}.",
             left_out.kafka, left_out.in_process
         ),
+    }
+    if let Err(why) = &services.kafka_jars {
+        println!(
+            "No Kafka for tests that stop it: {why}. Left out: {} tests.",
+            left_out.kafka_jars
+        );
+    }
+    if let Some(left_out) = features::left_out() {
+        println!("{left_out}");
     }
     println!();
     for line in summary {

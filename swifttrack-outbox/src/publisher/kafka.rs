@@ -1,6 +1,7 @@
 //! Kafka, through librdkafka.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::mpsc;
 
 use rdkafka::config::ClientConfig;
@@ -9,6 +10,7 @@ use super::sealed::Sealed;
 use super::{Backend, Command, Commands, Link, Publisher, Start};
 use crate::error::Error;
 use crate::relay::core::Packing;
+use crate::security;
 
 mod broker;
 mod errors;
@@ -40,7 +42,35 @@ pub use broker::InProcessBroker;
 /// `batch.num.messages=10000`, `message.max.bytes=1048576`,
 /// `queue.buffering.max.messages=500000`, `queue.buffering.max.kbytes=262144`,
 /// `compression.type=none`, `socket.nagle.disable=true`.
-#[derive(Clone, Debug)]
+///
+/// # Security
+/// The connection is as `security.protocol` says: `plaintext` (the default), `ssl`,
+/// `sasl_plaintext` or `sasl_ssl`. TLS, and SASL with SCRAM, need the crate's feature `kafka-tls`,
+/// which links OpenSSL of the machine (on Debian: `libssl-dev` and `pkg-config`); SASL with PLAIN
+/// is in every build. The certificate of the broker and its name are verified, unless
+/// `enable.ssl.certificate.verification` is `false`. A [`Consumer`](crate::Consumer) takes the same
+/// properties.
+///
+/// ```no_run
+/// use swifttrack_outbox::KafkaPublisher;
+///
+/// let publisher = KafkaPublisher::new("kafka-1:9093,kafka-2:9093")
+///     .set("security.protocol", "sasl_ssl")?
+///     .set("sasl.mechanism", "SCRAM-SHA-512")?
+///     .set("sasl.username", "orders")?
+///     .set("sasl.password", std::env::var("KAFKA_PASSWORD")?)?
+///     // Without it, the authorities that the machine trusts.
+///     .set("ssl.ca.location", "/etc/kafka/ca.pem")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+/// With a client's certificate instead of a password: `security.protocol=ssl`,
+/// `ssl.certificate.location`, `ssl.key.location` and, where the key has one, `ssl.key.password`.
+///
+/// Besides its topics a relay needs no right, but for
+/// [`Fencing::KafkaTransactions`](crate::Fencing): there it also creates, writes and reads the topic
+/// `swifttrack-outbox-markers-…`, reads as the group `swifttrack-outbox-markers`, and uses
+/// transactional ids that begin with `swifttrack-outbox-`.
+#[derive(Clone)]
 pub struct KafkaPublisher {
     properties: BTreeMap<String, String>,
 }
@@ -110,14 +140,16 @@ impl KafkaPublisher {
     /// that a law of the outbox decides.
     ///
     /// # Errors
-    /// [`Error::is_config`], with the law's reason.
+    /// [`Error::is_config`], with the law's reason, or with the feature that is missing for it.
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Result<Self, Error> {
         for (names, reason) in LAWS {
             if names.contains(&name) {
                 return Err(Error::config(format!("{name} cannot be set: {reason}")));
             }
         }
-        self.properties.insert(name.to_owned(), value.into());
+        let value = value.into();
+        security::check_property(name, &value)?;
+        self.properties.insert(name.to_owned(), value);
         Ok(self)
     }
 
@@ -135,6 +167,18 @@ impl KafkaPublisher {
     }
 }
 
+impl fmt::Debug for KafkaPublisher {
+    /// Without the properties, since a password may be among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaPublisher")
+            .field(
+                "bootstrap.servers",
+                &self.properties.get("bootstrap.servers"),
+            )
+            .finish_non_exhaustive()
+    }
+}
+
 impl Sealed for KafkaPublisher {}
 
 impl Publisher for KafkaPublisher {
@@ -146,6 +190,7 @@ impl Publisher for KafkaPublisher {
 impl Start for KafkaPublisher {
     fn start(self: Box<Self>, link: Link) -> Result<Box<dyn Commands>, Error> {
         let mut config = self.config();
+        security::check_whole(&config)?;
         if link.transactions {
             // A record that expires aborts its transaction, so it overtakes nothing.
             config
@@ -206,5 +251,17 @@ mod tests {
         }
         let fine = KafkaPublisher::new("127.0.0.1:1").set("compression.type", "lz4");
         assert!(fine.is_ok());
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let publisher = KafkaPublisher::new("kafka:9092")
+            .set("sasl.password", "hunter2")
+            .unwrap();
+        let shown = format!("{publisher:?}");
+        assert!(
+            shown.contains("kafka:9092") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 }

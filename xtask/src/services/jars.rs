@@ -4,11 +4,35 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Service;
 use crate::shell::{find, output};
 use crate::{Result, scratch};
 
 pub(super) const KAFKA_VERSION: &str = "4.3.1";
+const VARIABLE: &str = "TEST_KAFKA_JARS";
 const JAVA_MIN: u32 = 17;
+
+/// What a test starts a broker of its own from. Nothing is fetched for it: where Kafka itself was
+/// started by Java the jars are there.
+pub(super) fn provide() -> Result<Service> {
+    java()?;
+    let (folder, origin) = match std::env::var(VARIABLE) {
+        Ok(folder) => (PathBuf::from(folder), format!("jars of {VARIABLE}")),
+        Err(_) => (cache()?, format!("Apache Kafka {KAFKA_VERSION}")),
+    };
+    if !folder.is_dir() {
+        return Err(format!("no jars in {}", folder.display()));
+    }
+    Ok(Service {
+        variable: VARIABLE,
+        address: folder.display().to_string(),
+        origin,
+    })
+}
+
+fn cache() -> Result<PathBuf> {
+    Ok(scratch()?.join(format!("kafka-{KAFKA_VERSION}")))
+}
 
 /// Says which Java there is, if it is new enough for Kafka.
 pub(super) fn java() -> Result<u32> {
@@ -28,7 +52,7 @@ pub(super) fn java() -> Result<u32> {
 
 /// The folder with the broker and all that it needs; fetched when it is not there.
 pub(super) fn fetch() -> Result<PathBuf> {
-    let cache = scratch()?.join(format!("kafka-{KAFKA_VERSION}"));
+    let cache = cache()?;
     if cache.is_dir() {
         return Ok(cache);
     }

@@ -35,6 +35,8 @@ pub(crate) struct Service {
 pub(crate) struct Services {
     pub(crate) postgres: Result<Service>,
     pub(crate) kafka: Result<Service>,
+    /// For tests that start a broker of their own.
+    pub(crate) kafka_jars: Result<Service>,
 }
 
 impl Services {
@@ -49,11 +51,17 @@ impl Services {
         if let (true, Err(why)) = (options.require_kafka, &kafka) {
             return Err(format!("Kafka is required. {why}"));
         }
-        Ok(Self { postgres, kafka })
+        Ok(Self {
+            postgres,
+            kafka,
+            kafka_jars: jars::provide(),
+        })
     }
 
     pub(crate) fn available(&self) -> impl Iterator<Item = &Service> {
-        [&self.postgres, &self.kafka].into_iter().flatten()
+        [&self.postgres, &self.kafka, &self.kafka_jars]
+            .into_iter()
+            .flatten()
     }
 }
 
