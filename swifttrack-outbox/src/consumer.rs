@@ -4,10 +4,11 @@
 //!   Kafka ──► poll a batch ──► BEGIN ─ new ids ─ handler ─ ids and offsets ─ COMMIT
 //!                                 └── fails: ROLLBACK, then message by message ──► inbox_dead
 //! ```
+//! With [`Consumer::side_by_side`] a batch is several such transactions, one for each lane of keys,
+//! and a last one that stores the offsets when all of them are done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,103 +16,51 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
+use rdkafka::message::OwnedMessage;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use crate::error::{Error, Kind};
-use crate::inbox::{Inbox, Progress};
+use crate::inbox::Inbox;
 use crate::security;
 
+mod lanes;
+mod received;
+mod run;
 mod transaction;
 
+pub use received::{Handler, Received};
+use run::Run;
 pub use transaction::Store;
 
 /// The longest wait for a broker's answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// Transactions of one consumer at a time.
+const LANES_MAX: usize = 64;
+
 /// Between two tries of what failed.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-
-/// What a handler does with an event, on the transaction in which it is remembered.
-///
-/// Laws for those who implement it: all effects go through `tx`, or are idempotent by the
-/// event's id; `handle` may run again after an error.
-pub trait Handler<S: Store>: Send + Sync + 'static {
-    /// Handles one event. An error rolls its transaction back.
-    fn handle(
-        &self,
-        tx: &mut S::Connection,
-        event: &Received,
-    ) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send;
-}
-
-/// An event as it came from Kafka.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Received {
-    /// The header `id`, or one made of topic, partition and offset where there is none.
-    pub id: Uuid,
-    /// The topic.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// The offset.
-    pub offset: i64,
-    /// The key.
-    pub key: Option<Vec<u8>>,
-    /// The value; none is a tombstone.
-    pub payload: Option<Vec<u8>>,
-    /// All headers whose value is text.
-    pub headers: BTreeMap<String, String>,
-}
-
-impl Received {
-    fn new(message: &OwnedMessage) -> Self {
-        let mut headers = BTreeMap::new();
-        for header in message
-            .headers()
-            .into_iter()
-            .flat_map(|headers| headers.iter())
-        {
-            if let Some(text) = header
-                .value
-                .and_then(|value| std::str::from_utf8(value).ok())
-            {
-                headers.insert(header.key.to_owned(), text.to_owned());
-            }
-        }
-        let position = (message.partition() as u128) << 64 | message.offset() as u128;
-        Self {
-            id: headers
-                .get("id")
-                .and_then(|id| Uuid::parse_str(id).ok())
-                .unwrap_or_else(|| Uuid::from_u128(position)),
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().map(<[u8]>::to_vec),
-            headers,
-        }
-    }
-}
 
 /// Joins Kafka's consumer with an [`Inbox`]: offsets live in the consumer's database, so that
 /// effects, ids and offsets commit together; Kafka's own offsets are written for lag tools.
 ///
 /// # Defaults
-/// Batches of 500, five tries of a message before it is put into `inbox_dead`,
+/// Batches of 500, each in one transaction; five tries of a message, with a pause of 100 ms between
+/// the first two that doubles up to 30 s, before it is put into `inbox_dead`;
 /// `isolation.level=read_committed`.
+///
+/// # Metrics
+/// With the label `consumer`, the group: `inbox_lag_seconds`, the age of the oldest message that is
+/// not handled (0 when there is none), and `inbox_dead_total`, messages put aside.
 #[derive(Clone)]
 pub struct Consumer {
     config: ClientConfig,
     group: String,
     topics: Vec<String>,
     batch: usize,
+    lanes: usize,
     tries: u32,
 }
 
@@ -144,6 +93,7 @@ impl Consumer {
             group,
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             batch: 500,
+            lanes: 1,
             tries: 5,
         }
     }
@@ -152,6 +102,19 @@ impl Consumer {
     #[must_use]
     pub fn batch(mut self, messages: usize) -> Self {
         self.batch = messages.clamp(1, 10_000);
+        self
+    }
+
+    /// How many keys of a batch are handled side by side, 1 (the default) to 64: for handlers that
+    /// wait for something else than the database. Events of one key stay in order, those without a
+    /// key in the order of their partition.
+    ///
+    /// Each lane is a transaction on a connection of its own, so the pool needs as many. Offsets are
+    /// stored when the whole batch is handled or put aside, and never past an event that is not; what
+    /// a crash repeats is known by its id.
+    #[must_use]
+    pub fn side_by_side(mut self, lanes: usize) -> Self {
+        self.lanes = lanes.clamp(1, LANES_MAX);
         self
     }
 
@@ -222,6 +185,7 @@ impl Consumer {
             handler,
             inbox: Inbox::new(&self.group),
             cluster,
+            lanes: self.lanes,
             tries: self.tries,
             positions: HashMap::new(),
         };
@@ -235,18 +199,15 @@ impl Consumer {
                     message = run.consumer.recv() => message.map(|message| message.detach()),
                     // Assignments are told on the way through `recv`.
                     () = tokio::time::sleep(Duration::from_millis(100)) => {
-                        if let Some(partitions) = run.consumer.context().take() {
-                            run.seek(partitions).await?;
+                        run.follow(&mut stop).await?;
+                        if !run.positions.is_empty() {
+                            run.tell_lag(Duration::ZERO);
                         }
                         continue;
                     }
                 },
             };
-            let assigned = run.consumer.context().take();
-            let moved = assigned.is_some();
-            if let Some(partitions) = assigned {
-                run.seek(partitions).await?;
-            }
+            let moved = run.follow(&mut stop).await?;
             let Some(first) = check(first) else { continue };
             // From before the seek: it is read again. Where there is no offset there was no
             // seek, and it is the first that there is.
@@ -256,6 +217,11 @@ impl Consumer {
             let mut batch = vec![first];
             while batch.len() < self.batch {
                 match futures_util::FutureExt::now_or_never(run.consumer.recv()) {
+                    // It is of the new assignment, and what came before is read again.
+                    Some(Ok(message)) if run.consumer.context().has_moved() => {
+                        next = Some(Ok(message.detach()));
+                        break;
+                    }
                     Some(Ok(message)) => batch.push(message.detach()),
                     Some(Err(error)) => {
                         next = Some(Err(error));
@@ -264,192 +230,15 @@ impl Consumer {
                     None => break,
                 }
             }
+            // What was put together may be another member's by now.
+            if run.consumer.context().has_moved() {
+                continue;
+            }
             run.handle(&batch, &mut stop).await;
         }
         run.consumer.unsubscribe();
         Ok(())
     }
-}
-
-/// What a running consumer has at hand.
-struct Run<S, H> {
-    consumer: Arc<StreamConsumer<Assigned>>,
-    store: S,
-    handler: H,
-    inbox: Inbox,
-    cluster: String,
-    tries: u32,
-    /// The partitions that are ours, each with its next offset where the database has one:
-    /// what comes below was handled.
-    positions: HashMap<(String, i32), Option<i64>>,
-}
-
-impl<S: Store, H: Handler<S>> Run<S, H> {
-    /// Goes to where the database says the group stands.
-    async fn seek(&mut self, partitions: Vec<(String, i32)>) -> Result<(), Error> {
-        self.positions.clear();
-        for (topic, partition) in partitions {
-            let stored = self.store.progress(&self.inbox, &topic).await?;
-            let Some(found) = stored.into_iter().find(|p| p.partition == partition) else {
-                self.positions.insert((topic, partition), None);
-                continue;
-            };
-            if found.cluster != self.cluster {
-                return Err(Kind::Offset(format!(
-                    "the offset of {topic}/{partition} is of cluster {}, this is {}",
-                    found.cluster, self.cluster
-                ))
-                .into());
-            }
-            let (consumer, name) = (Arc::clone(&self.consumer), topic.clone());
-            let (_, high) =
-                blocking(move || consumer.fetch_watermarks(&name, partition, ANSWER)).await?;
-            if found.next > high {
-                return Err(Kind::Offset(format!(
-                    "the offset {} of {topic}/{partition} lies past the log's end, {high}",
-                    found.next
-                ))
-                .into());
-            }
-            let (consumer, name) = (Arc::clone(&self.consumer), topic.clone());
-            blocking(move || consumer.seek(&name, partition, Offset::Offset(found.next), ANSWER))
-                .await?;
-            self.positions.insert((topic, partition), Some(found.next));
-        }
-        Ok(())
-    }
-
-    fn has_offset(&self, message: &OwnedMessage) -> bool {
-        let place = (message.topic().to_owned(), message.partition());
-        self.positions.get(&place).is_some_and(Option::is_some)
-    }
-
-    async fn handle(&mut self, messages: &[OwnedMessage], stop: &mut watch::Receiver<bool>) {
-        let events: Vec<Received> = messages
-            .iter()
-            .filter(|m| {
-                let place = (m.topic().to_owned(), m.partition());
-                // A partition that is not ours any more is another member's.
-                self.positions
-                    .get(&place)
-                    .is_some_and(|next| next.is_none_or(|next| m.offset() >= next))
-            })
-            .map(Received::new)
-            .collect();
-        if events.is_empty() {
-            return;
-        }
-        metrics::gauge!("inbox_lag_seconds").set(lag(messages).as_secs_f64());
-        let whole = self.once(&events).await;
-        if let Err(error) = whole {
-            tracing::warn!(%error, events = events.len(), "a batch failed; its events are handled one by one");
-            for event in &events {
-                if self.stubborn(event, stop).await.is_none() {
-                    return; // told to stop: the rest is read again
-                }
-            }
-        }
-        self.tell(&events);
-    }
-
-    /// One event, until it is handled or put aside. None: told to stop.
-    async fn stubborn(&self, event: &Received, stop: &mut watch::Receiver<bool>) -> Option<()> {
-        let mut delay = BACKOFF_MIN;
-        let mut tries = 0;
-        loop {
-            let Err(error) = self.once(std::slice::from_ref(event)).await else {
-                return Some(());
-            };
-            // The database's own failures are not the event's fault.
-            tries += u32::from(error.is_handler());
-            if tries >= self.tries {
-                let reason =
-                    std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
-                let after = self.after(std::slice::from_ref(event));
-                match self
-                    .store
-                    .put_aside(&self.inbox, event, &reason, &after)
-                    .await
-                {
-                    Ok(()) => {
-                        tracing::error!(
-                            topic = event.topic,
-                            partition = event.partition,
-                            offset = event.offset,
-                            reason,
-                            "event put aside"
-                        );
-                        metrics::counter!("inbox_dead_total").increment(1);
-                        return Some(());
-                    }
-                    Err(error) => tracing::warn!(%error, "putting an event aside failed"),
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                _ = stop.changed() => return None,
-            }
-            delay = (delay * 2).min(BACKOFF_MAX);
-        }
-    }
-
-    async fn once(&self, events: &[Received]) -> Result<usize, Error> {
-        let after = self.after(events);
-        self.store
-            .transact(&self.inbox, events, &after, &self.handler)
-            .await
-    }
-
-    /// Where the group stands when these are handled.
-    fn after(&self, events: &[Received]) -> Vec<Progress> {
-        let mut next: BTreeMap<(&str, i32), i64> = BTreeMap::new();
-        for event in events {
-            let place = next.entry((&event.topic, event.partition)).or_default();
-            *place = (*place).max(event.offset + 1);
-        }
-        next.into_iter()
-            .map(|((topic, partition), next)| Progress {
-                cluster: self.cluster.clone(),
-                topic: topic.to_owned(),
-                partition,
-                next,
-            })
-            .collect()
-    }
-
-    /// Kafka's own offsets, for lag tools; nothing depends on them.
-    fn tell(&mut self, events: &[Received]) {
-        let mut list = TopicPartitionList::new();
-        for place in self.after(events) {
-            let offset = Offset::Offset(place.next);
-            if list
-                .add_partition_offset(&place.topic, place.partition, offset)
-                .is_ok()
-            {
-                self.positions
-                    .insert((place.topic, place.partition), Some(place.next));
-            }
-        }
-        if let Err(error) = self
-            .consumer
-            .commit(&list, rdkafka::consumer::CommitMode::Async)
-        {
-            tracing::debug!(%error, "telling Kafka the offsets failed");
-        }
-    }
-}
-
-fn lag(messages: &[OwnedMessage]) -> Duration {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    let oldest = messages
-        .iter()
-        .filter_map(|m| m.timestamp().to_millis())
-        .min();
-    oldest.map_or(Duration::ZERO, |ms| {
-        now.saturating_sub(Duration::from_millis(ms.max(0) as u64))
-    })
 }
 
 fn check(message: Result<OwnedMessage, KafkaError>) -> Option<OwnedMessage> {
@@ -495,6 +284,13 @@ struct Assigned {
 }
 
 impl Assigned {
+    fn has_moved(&self) -> bool {
+        self.partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
     fn take(&self) -> Option<Vec<(String, i32)>> {
         self.partitions
             .lock()
