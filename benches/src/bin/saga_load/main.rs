@@ -1,220 +1,55 @@
 //! Loads the saga engine with three-step sagas and counts what they cost.
 //!
 //! ```text
-//! saga_load --url postgres://… | sqlite:FILE --in-flight N --seconds S --events K [--workers W]
+//! saga_load --url postgres://… | sqlite:FILE --in-flight N --seconds S --events K
+//!     [--workers W | --waiting N | --parked N | --soak MINUTES | --kills ROUNDS [--lease S]]
 //! ```
 //!
 //! A closed loop: N sagas are in flight, and whenever the end of one is durable the next starts.
 //! Steps do nothing; a transition carries 100 bytes, the input 250, an event 200. K events a
-//! transition go through the outbox in the hook; without them there is no hook. W is the number
-//! of processes. The last line is one JSON object.
+//! transition go through the outbox in the hook; without them there is no hook. The last line is
+//! one JSON object.
+//!
+//! - `--workers`: as many processes on one database, together beside one.
+//! - `--waiting`: new sagas before and after so many others wait in the store.
+//! - `--parked`: what the process keeps in memory for parked sagas.
+//! - `--soak`: minute by minute, with a relay that publishes and deletes, and retention.
+//! - `--kills`: how soon another worker goes on with what a killed one had.
 
 // A program's output is its purpose.
 #![allow(clippy::print_stdout)]
 
 mod args;
+mod kills;
+mod load;
 mod metered;
+mod parked;
+mod soak;
+mod waiting;
 mod work;
+mod workers;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use serde_json::{Value, json};
-use sqlx::{PgConnection, query, query_scalar};
-use swifttrack_saga::store::Store;
-use swifttrack_saga::store::postgres::PgStore;
-use swifttrack_saga::store::sqlite::{self, SqliteStore};
-use swifttrack_saga::{Engine, Saga};
-
-use self::args::Args;
-use self::metered::{Meter, Metered};
-use self::work::{Events, Input, order};
+use self::args::{Args, Mode};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// Before the measured time: caches fill, the pool connects.
-const WARM_UP: Duration = Duration::from_secs(1);
-/// After it: what is in flight ends.
-const DRAIN_MAX: Duration = Duration::from_secs(20);
-/// How often the price of one commit is taken.
-const COMMITS: usize = 200;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let args = Args::parse(std::env::args().skip(1))?;
-    let result = match args.workers {
-        1 => one(&args).await?,
-        _ => many(&args).await?,
+    let result = match args.mode {
+        Mode::Load => load::run(&args).await?,
+        Mode::Workers(workers) => workers::run(&args, workers).await?,
+        Mode::Waiting(sagas) => waiting::run(&args, sagas).await?,
+        Mode::Parked(sagas) => parked::run(&args, sagas).await?,
+        Mode::Soak(minutes) => soak::run(&args, minutes).await?,
+        Mode::Kills(rounds) => kills::run(&args, rounds).await?,
     };
     println!("{result}");
     Ok(())
 }
 
-/// Processes of this program, and the sum of what they say.
-async fn many(args: &Args) -> Result<Value, Error> {
-    let mut children = Vec::new();
-    for _ in 0..args.workers {
-        let child = tokio::process::Command::new(std::env::current_exe()?)
-            .args(args.of_one_worker())
-            .stdout(std::process::Stdio::piped())
-            .spawn()?;
-        children.push(child);
-    }
-    let mut each = Vec::new();
-    for child in children {
-        let output = child.wait_with_output().await?;
-        let text = String::from_utf8(output.stdout)?;
-        let last = text.lines().last().ok_or("a worker said nothing")?;
-        each.push(serde_json::from_str::<Value>(last)?);
-    }
-    let sum: f64 = each.iter().filter_map(|v| v["sagas_per_s"].as_f64()).sum();
-    Ok(json!({ "workers": args.workers, "sagas_per_s": sum, "each": each }))
-}
-
-async fn one(args: &Args) -> Result<Value, Error> {
-    let meter = Arc::new(Meter::default());
-    match args.url.strip_prefix("sqlite:") {
-        Some(file) => {
-            let (write, read) = sqlite::open(file).await?;
-            let mut store = SqliteStore::new(write.clone(), read);
-            store.migrate().await?;
-            if args.events > 0 {
-                swifttrack_outbox::migrate(&write).await?;
-                store = store.with_hook(Arc::new(Events(args.events)));
-            }
-            load(args, Metered::new(store, &meter), &meter, &mut None).await
-        }
-        None => {
-            let pool = sqlx::PgPool::connect(&args.url).await?;
-            let mut store = PgStore::new(&pool);
-            store.migrate().await?;
-            if args.events > 0 {
-                swifttrack_outbox::migrate(&pool).await?;
-                store = store.with_hook(Arc::new(Events(args.events)));
-            }
-            let conn = pool.acquire().await?.detach();
-            load(args, Metered::new(store, &meter), &meter, &mut Some(conn)).await
-        }
-    }
-}
-
-async fn load(
-    args: &Args,
-    store: impl Store,
-    meter: &Arc<Meter>,
-    pg: &mut Option<PgConnection>,
-) -> Result<Value, Error> {
-    let commit_ms = match pg {
-        Some(conn) => Some(one_commit(conn).await?),
-        None => None,
-    };
-    let saga = order()?;
-    let builder = Engine::builder(store).register(&saga);
-    let engine = builder.active_max(args.in_flight * 2 + 100).spawn().await?;
-    let tasks: Vec<_> = (0..args.in_flight)
-        .map(|_| {
-            tokio::spawn(loop_of_sagas(
-                engine.clone(),
-                saga.clone(),
-                Arc::clone(meter),
-            ))
-        })
-        .collect();
-
-    tokio::time::sleep(WARM_UP).await;
-    let before = Cost::now(pg).await?;
-    let from = meter.begin();
-    let start = Instant::now();
-    tokio::time::sleep(args.seconds).await;
-    let to = meter.end();
-    let seconds = start.elapsed().as_secs_f64();
-    let after = Cost::now(pg).await?;
-    meter.stop();
-    for task in tasks {
-        tokio::time::timeout(DRAIN_MAX, task).await???;
-    }
-    engine.shutdown(DRAIN_MAX).await;
-
-    let latencies = meter.latencies();
-    let count = (to.sagas - from.sagas).max(1) as f64;
-    let at = |quantile: f64| {
-        let place = (latencies.len().saturating_sub(1)) as f64 * quantile;
-        latencies.get(place as usize).map(|d| d.as_secs_f64() * 1e3)
-    };
-    let per = |what: u64| what as f64 / count;
-    Ok(json!({
-        "url": args.url.split('@').next_back(),
-        "in_flight": args.in_flight,
-        "events": args.events,
-        "sagas_per_s": count / seconds,
-        "p50_ms": at(0.5),
-        "p99_ms": at(0.99),
-        "commits_per_saga": per(to.flushes - from.flushes),
-        "transitions_per_flush": (to.rows - from.rows) as f64 / (to.flushes - from.flushes).max(1) as f64,
-        "flush_ms": (to.flush_us - from.flush_us) as f64 / 1e3 / (to.flushes - from.flushes).max(1) as f64,
-        "reads_per_saga": per(to.reads - from.reads),
-        "wal_bytes_per_saga": pg.as_ref().map(|_| (after.wal - before.wal) as f64 / count),
-        "xacts_per_saga": pg.as_ref().map(|_| (after.xacts - before.xacts) as f64 / count),
-        "one_commit_ms": commit_ms,
-    }))
-}
-
-async fn loop_of_sagas(
-    engine: Engine,
-    saga: Saga<Input, ()>,
-    meter: Arc<Meter>,
-) -> Result<(), Error> {
-    while !meter.stopped() {
-        let id = uuid::Uuid::now_v7().to_string();
-        let input = Input::of(&id);
-        let began = Instant::now();
-        let started = engine.start(&saga, &id, &input).await?;
-        meter.ended(started.saga).await;
-        meter.record(began.elapsed());
-    }
-    Ok(())
-}
-
-/// What the server has spent so far.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    wal: i64,
-    xacts: i64,
-}
-
-impl Cost {
-    async fn now(pg: &mut Option<PgConnection>) -> Result<Self, Error> {
-        let Some(conn) = pg else {
-            return Ok(Self::default());
-        };
-        let wal =
-            query_scalar("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint");
-        let xacts = query_scalar(
-            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()",
-        );
-        Ok(Self {
-            wal: wal.fetch_one(&mut *conn).await?,
-            xacts: xacts.fetch_one(&mut *conn).await?,
-        })
-    }
-}
-
-/// The median of a one-row INSERT that commits by itself, in milliseconds.
-async fn one_commit(conn: &mut PgConnection) -> Result<f64, Error> {
-    query("CREATE TABLE IF NOT EXISTS saga_load_commit (n int)")
-        .execute(&mut *conn)
-        .await?;
-    let mut times = Vec::with_capacity(COMMITS);
-    for _ in 0..COMMITS {
-        let start = Instant::now();
-        query("INSERT INTO saga_load_commit VALUES (1)")
-            .execute(&mut *conn)
-            .await?;
-        times.push(start.elapsed());
-    }
-    times.sort_unstable();
-    query("DROP TABLE IF EXISTS saga_load_commit")
-        .execute(conn)
-        .await?;
-    Ok(times[COMMITS / 2].as_secs_f64() * 1e3)
+/// The one in the middle of several.
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or_default()
 }

@@ -74,6 +74,11 @@ impl Meter {
         }
     }
 
+    /// Ends so far.
+    pub(crate) fn sagas(&self) -> u64 {
+        self.counts.sagas.load(Relaxed)
+    }
+
     /// In order.
     pub(crate) fn latencies(&self) -> Vec<Duration> {
         let mut all = std::mem::take(&mut *lock(&self.latencies));

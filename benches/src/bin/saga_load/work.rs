@@ -1,10 +1,14 @@
-//! A saga of three steps that do nothing, and the events that tell of it.
+//! A saga of three steps that do nothing, the events that tell of it, and sagas that go nowhere.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use swifttrack_outbox::{Connection, Event, append_batch};
 use swifttrack_saga::hook::{HookError, OnTransition, Transition};
-use swifttrack_saga::{Attempt, DefineError, Payload, Saga, Step, StepError, Tune as _};
+use swifttrack_saga::{
+    Attempt, Compensate, DefineError, Evidence, NotYet, Payload, Retry, Saga, Step, StepError,
+    Tune as _,
+};
 
 /// About 250 bytes as JSON.
 pub(crate) type Input = Order;
@@ -24,8 +28,8 @@ impl Order {
     }
 }
 
-/// Does nothing, and says so in about 100 bytes.
-struct Nothing;
+/// Does nothing, for a while, and says so in about 100 bytes.
+struct Nothing(Duration);
 
 impl Step for Nothing {
     const NAME: &'static str = "nothing";
@@ -33,6 +37,9 @@ impl Step for Nothing {
     type Out = String;
 
     async fn run(&self, _: &Attempt, order: &Order) -> Result<String, StepError> {
+        if !self.0.is_zero() {
+            tokio::time::sleep(self.0).await;
+        }
         Ok(answer(&order.order))
     }
 }
@@ -44,14 +51,55 @@ fn answer(id: &str) -> String {
     answer
 }
 
-pub(crate) fn order() -> Result<Saga<Order, ()>, DefineError> {
+/// Three steps, each of which takes `hold`.
+pub(crate) fn order(hold: Duration) -> Result<Saga<Order, ()>, DefineError> {
+    let step = |name| Nothing(hold).named(name).irrevocable("it does nothing");
     Saga::define("load", 1, |s, order| {
-        s.step(Nothing.named("one").irrevocable("it does nothing"), order);
-        s.step(Nothing.named("two").irrevocable("it does nothing"), order);
-        s.step(Nothing.named("three").irrevocable("it does nothing"), order);
+        s.step(step("one"), order);
+        s.step(step("two"), order);
+        s.step(step("three"), order);
         s.finish(())
     })
 }
+
+/// Sleeps longer than anybody looks.
+pub(crate) fn waiting() -> Result<Saga<Order, ()>, DefineError> {
+    Saga::<Order>::define("waiting", 1, |s, _| {
+        s.sleep("a-year", Duration::from_hours(24 * 365));
+        s.finish(())
+    })
+}
+
+/// Cannot be done, and cannot be undone either.
+struct Hopeless;
+
+impl Step for Hopeless {
+    const NAME: &'static str = "hopeless";
+    type In = Order;
+    type Out = ();
+
+    async fn run(&self, _: &Attempt, _: &Order) -> Result<(), StepError> {
+        Err(StepError::unknown("SILENT", "nobody answers"))
+    }
+}
+
+impl Compensate for Hopeless {
+    async fn undo(&self, _: &Attempt, _: &Order, _: Evidence<&()>) -> Result<(), NotYet> {
+        Err(NotYet::new("SILENT", "nobody answers"))
+    }
+}
+
+/// Is parked at once.
+pub(crate) fn parking() -> Result<Saga<Order, ()>, DefineError> {
+    Saga::define("parking", 1, |s, order| {
+        let hopeless = Hopeless.retry(Retry::never()).undo_retry(Retry::never());
+        s.step(hopeless.tombstone(), order);
+        s.finish(())
+    })
+}
+
+/// Where the events go.
+pub(crate) const TOPIC: &str = "orders";
 
 /// So many events a transition, through the outbox.
 pub(crate) struct Events(pub(crate) usize);
@@ -80,7 +128,7 @@ where
                 }
                 payload.push_str("\"}");
                 events.push(Event::new(
-                    "orders",
+                    TOPIC,
                     key,
                     "ORDER_STEP_COMPLETED",
                     payload.into_bytes(),
