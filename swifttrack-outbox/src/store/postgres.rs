@@ -32,13 +32,15 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Plans that a table's size at the first EXPLAIN cannot spoil: an ANALYZE of the empty table
 /// would otherwise turn a delete by key into a scan of the whole backlog.
-const PLANS: [(&str, &str); 7] = [
+const PLANS: [(&str, &str); 8] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("jit", "off"),
+    // A page is read in less time than workers take to start.
+    ("max_parallel_workers_per_gather", "0"),
     ("default_transaction_isolation", "read committed"),
 ];
 
@@ -289,11 +291,12 @@ impl Store for PostgresStore {
     }
 }
 
-/// The columns of a [`Row`], from `outbox` or `outbox_dead`.
+/// The columns of a [`Row`], from `outbox` or `outbox_dead`. `date_part`, since `extract` reckons
+/// in `numeric`.
 macro_rules! row_columns {
     () => {
         "seq, id, aggregatetype, aggregateid, type, payload, headers::text AS headers, \
-         tracingspancontext, slot, (extract(epoch FROM created_at) * 1000)::bigint AS created"
+         tracingspancontext, slot, (date_part('epoch', created_at) * 1000)::bigint AS created"
     };
 }
 pub(crate) use row_columns;

@@ -20,7 +20,7 @@ const ALL: [Expected; 7] = [
     Expected {
         name: "backlog",
         sql: reader::BACKLOG,
-        arguments: "0, '{1,2,3}', pg_current_snapshot()::text, '{away}', 1000, 1000000",
+        arguments: "0, 14, pg_current_snapshot()::text, '{away}', 1000, 1000000",
         // The walk by number ends at the page's last row, so nothing is sorted.
         indexes: &["outbox_pkey", "outbox_dead_blocks"],
         without: &["Sort", "outbox_xid"],
@@ -28,14 +28,14 @@ const ALL: [Expected; 7] = [
     Expected {
         name: "new",
         sql: reader::NEW,
-        arguments: "'900000000', '{900000001,900000002}', '{1,2,3}', 1000, 1000000",
+        arguments: "'900000000', '{900000001,900000002}', 14, 1000, 1000000",
         indexes: &["outbox_xid"],
         without: &["outbox_pkey"],
     },
     Expected {
         name: "more",
         sql: reader::MORE,
-        arguments: "0, '{1,2,3}', '10:10:', '20:20:', 1000, 1000000",
+        arguments: "0, 14, '10:10:', '20:20:', 1000, 1000000",
         indexes: &["outbox_pkey"],
         without: &["Sort", "outbox_xid"],
     },
