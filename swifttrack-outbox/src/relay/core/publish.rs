@@ -354,9 +354,7 @@ impl<P: Clone> Core<P> {
                     if self.guarded(Guard::DeleteAfterAck) {
                         self.unbusy(gone.slot);
                     }
-                    if self.reading {
-                        self.settled.insert(gone.seq);
-                    }
+                    self.note_settled(gone.seq);
                     if let Some((topic, key)) = gone.releases {
                         if self.keeping {
                             self.replayed.insert(gone.seq);
@@ -397,9 +395,7 @@ impl<P: Clone> Core<P> {
             return;
         };
         self.unbusy(burial.slot);
-        if self.reading {
-            self.settled.insert(burial.seq);
-        }
+        self.note_settled(burial.seq);
         let (topic, key) = &burial.key;
         if !mine {
             tracing::warn!(seq = burial.seq, "a refused row's slot changed hands");

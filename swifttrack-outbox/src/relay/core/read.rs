@@ -85,9 +85,9 @@ impl<P: Clone> Core<P> {
                     _ => Cursor::At(to),
                 };
             }
-            Cursor::Scan { at, .. } => {
+            Cursor::Scan { at, after } => {
                 let last = page.rows.last().map(|row| row.seq);
-                let mut known = self.on_their_way();
+                let mut known = self.on_their_way(after);
                 if self.guarded(Guard::SkipSettled) {
                     known.extend(settled);
                 }
@@ -108,27 +108,37 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    /// Rows that a scan finds although they need nothing more than to be awaited.
-    fn on_their_way(&self) -> HashSet<i64> {
-        let mut known: HashSet<i64> = HashSet::new();
+    /// Rows past `after` that a scan finds although they need nothing more than to be awaited.
+    fn on_their_way(&self, after: i64) -> HashSet<i64> {
         if !self.guarded(Guard::SkipInFlight) {
-            return known;
+            return HashSet::new();
         }
-        known.extend(
-            self.in_flight
-                .values()
-                .flat_map(|b| b.rows.iter().map(|row| row.seq)),
-        );
-        known.extend(self.undeleted.iter().map(|gone| gone.seq));
-        known.extend(self.burials.iter().map(|burial| burial.seq));
-        match &self.writing {
-            Some(Writing::Delete(gone)) => known.extend(gone.iter().map(|gone| gone.seq)),
-            Some(Writing::Bury(burial)) => {
-                known.insert(burial.seq);
-            }
-            Some(Writing::Marked { .. }) | None => {}
+        let (deleting, burying) = match &self.writing {
+            Some(Writing::Delete(gone)) => (gone.as_slice(), None),
+            Some(Writing::Bury(burial)) => (&[][..], Some(burial)),
+            Some(Writing::Marked { .. }) | None => (&[][..], None),
+        };
+        let in_flight = self.in_flight.values().flat_map(|batch| &batch.rows);
+        let gone = self.undeleted.iter().chain(deleting);
+        let buried = self.burials.iter().chain(burying);
+        in_flight
+            .map(|row| row.seq)
+            .chain(gone.map(|gone| gone.seq))
+            .chain(buried.map(|burial| burial.seq))
+            // Most are of this scan's own earlier pages, tens of thousands of them.
+            .filter(|seq| *seq > after)
+            .collect()
+    }
+
+    /// Notes that the row's delete is confirmed, if the page under way may still have it: only
+    /// a scan reads what was read before, and only past where its page begins.
+    pub(super) fn note_settled(&mut self, seq: i64) {
+        if let Cursor::Scan { after, .. } = self.cursor
+            && self.reading
+            && seq > after
+        {
+            self.settled.insert(seq);
         }
-        known
     }
 
     /// Queues rows of slots in this phase. The others belong to a slot that was lost, or whose
