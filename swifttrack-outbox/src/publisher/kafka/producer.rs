@@ -240,6 +240,17 @@ pub(super) fn look_up<C: ClientContext>(client: &Client<C>, topic: &str, limit: 
     }
 }
 
+/// Serves the reports that are there. A poll takes one of them, which is of many records.
+pub(super) fn serve(producer: &KafkaProducer) {
+    loop {
+        let before = producer.in_flight_count();
+        producer.poll(Duration::ZERO);
+        if producer.in_flight_count() >= before {
+            return;
+        }
+    }
+}
+
 /// Drops what is queued and in flight; the reports of that come with the next polls.
 pub(super) fn purge(producer: &KafkaProducer) {
     producer.purge(PurgeConfig::default().queue().inflight());

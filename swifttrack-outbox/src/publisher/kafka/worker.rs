@@ -16,10 +16,15 @@ use crate::relay::core::{Batch, Fate, Packing};
 /// Rows between two looks at delivery reports, commands and the trust deadline.
 const BURST_ROWS: usize = 256;
 
-/// A wait for reports while rows are in flight.
+/// A wait for reports while a producer is closed.
 const POLL: Duration = Duration::from_millis(1);
 
-/// A wait for commands while nothing is.
+/// A wait for commands while rows are in flight; then their reports are looked for. It is the
+/// commands that are waited for: polling librdkafka lasts as long as it was told to, whatever
+/// comes meanwhile.
+const LOOK: Duration = Duration::from_micros(250);
+
+/// A wait for commands while nothing is in flight.
 const IDLE: Duration = Duration::from_millis(100);
 
 /// One look-up of a topic; commands wait as long.
@@ -45,6 +50,15 @@ struct Open {
     failed: bool,
 }
 
+/// What an owner does next.
+enum Next {
+    /// More rows can be handed over at once.
+    Rows,
+    /// Rows are in flight.
+    Reports,
+    Commands,
+}
+
 impl Worker {
     pub(super) fn new(config: ClientConfig, link: Link) -> Self {
         Self {
@@ -64,10 +78,12 @@ impl Worker {
                     Err(TryRecvError::Disconnected) => return self.abandon(),
                 }
             }
-            if self.work() {
-                continue;
-            }
-            match commands.recv_timeout(IDLE) {
+            let wait = match self.work() {
+                Next::Rows => continue,
+                Next::Reports => LOOK,
+                Next::Commands => IDLE,
+            };
+            match commands.recv_timeout(wait) {
                 Ok(command) => self.command(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.abandon(),
@@ -124,23 +140,21 @@ impl Worker {
         }
     }
 
-    /// Hands rows over and serves reports; true while there is something to do.
-    fn work(&mut self) -> bool {
+    /// Hands rows over and serves the reports that are there.
+    fn work(&mut self) -> Next {
         let Some(open) = &mut self.open else {
-            return false;
+            return Next::Commands;
         };
-        let link = &self.link;
-        let handed = open.hand_over(link);
-        let in_flight = open.producer.in_flight_count() > 0;
-        // With rows left to hand over, only what is there; else as long as a report may take.
-        let wait = if handed || !in_flight {
-            Duration::ZERO
+        let handed = open.hand_over(&self.link);
+        producer::serve(&open.producer);
+        open.tell(&self.link);
+        if handed && !open.queue.is_empty() {
+            Next::Rows
+        } else if open.producer.in_flight_count() > 0 {
+            Next::Reports
         } else {
-            POLL
-        };
-        open.producer.poll(wait);
-        open.tell(link);
-        in_flight || (handed && !open.queue.is_empty())
+            Next::Commands
+        }
     }
 
     fn probe(&mut self, topic: String) {
