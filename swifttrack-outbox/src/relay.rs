@@ -147,7 +147,8 @@ impl<P: Publisher> Relay<P> {
         self
     }
 
-    /// The shortest and the longest time between two polls.
+    /// The shortest and the longest time between two polls. A wake makes the next poll due at
+    /// once, or 2 ms after the last one.
     #[must_use]
     pub fn poll(mut self, shortest: Duration, longest: Duration) -> Self {
         self.poll = (shortest, longest);

@@ -57,6 +57,10 @@ pub(crate) struct Settings {
     pub(crate) poison: PoisonRules,
 }
 
+/// Between two polls of a relay that is woken all the time, whatever its poll is set to.
+const WAKE_GAP: Duration = Duration::from_millis(2);
+/// Between two deletes of less than a batch.
+const DELETE_GAP: Duration = Duration::from_millis(10);
 /// A retry of what the database or the broker refused.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -216,6 +220,7 @@ pub(crate) struct Core<P> {
     burials: VecDeque<Burial>,
     writing: Option<Writing>,
     write_at: Moment,
+    delete_at: Moment,
     stopping: Stopping,
     #[cfg(test)]
     pub(crate) removed: Option<Guard>,
@@ -283,6 +288,7 @@ impl<P: Clone> Core<P> {
             burials: VecDeque::new(),
             writing: None,
             write_at: Moment::ZERO,
+            delete_at: Moment::ZERO,
             stopping: Stopping::No,
             #[cfg(test)]
             removed: None,
@@ -364,7 +370,13 @@ impl<P: Clone> Core<P> {
             at(self.reader_at);
         }
         if self.writing.is_none() && self.has_writes() {
-            at(self.write_at);
+            let only_deletes = self.burials.is_empty() && self.marked.is_empty();
+            let due = if only_deletes {
+                self.delete_due()
+            } else {
+                Moment::ZERO
+            };
+            at(due.max(self.write_at));
         }
         if self.wants_poll() {
             at(self.poll_due());
@@ -375,6 +387,11 @@ impl<P: Clone> Core<P> {
             }
         }
         due
+    }
+
+    /// It knows already that there may be something to read.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.woken
     }
 
     /// A batch that is in flight.

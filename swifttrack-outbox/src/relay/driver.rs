@@ -89,7 +89,8 @@ impl Driver {
                     event_of(report)
                 }
                 Some(event) = inbox.recv() => event,
-                () = self.waker.woken(), if !stopping => Event::Wake,
+                // Once for each read: with thousands of commits a second the others are noise.
+                () = self.waker.woken(), if !stopping && !core.is_woken() => Event::Wake,
                 () = tokio::time::sleep(sleep) => Event::Tick,
             };
             actions = core.handle(event, self.start.elapsed());

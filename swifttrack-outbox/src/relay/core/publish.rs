@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{
-    Action, BLOCKED_KEYS_MAX, Batch, Core, FLUSH_MAX, Fate, Gone, Guard, HALVINGS_MAX, Moment,
-    Outcome, PROBE_MAX, PROBE_MIN, Packing, Pause, Phase, Poison, Producer, RETRY_MIN, Row,
+    Action, BLOCKED_KEYS_MAX, Batch, Core, DELETE_GAP, FLUSH_MAX, Fate, Gone, Guard, HALVINGS_MAX,
+    Moment, Outcome, PROBE_MAX, PROBE_MIN, Packing, Pause, Phase, Poison, Producer, RETRY_MIN, Row,
     Stopping, Writing,
 };
 use crate::store::{Burial, id_mark};
@@ -304,6 +304,15 @@ impl<P: Clone> Core<P> {
         !self.undeleted.is_empty() || !self.burials.is_empty() || !self.marked.is_empty()
     }
 
+    /// Deletes are commits, and nobody waits for them: small ones are put together.
+    pub(super) fn delete_due(&self) -> Moment {
+        if self.stops() || self.undeleted.len() >= self.set.batch_rows {
+            Moment::ZERO
+        } else {
+            self.delete_at
+        }
+    }
+
     pub(super) fn is_being_written(&self, seq: i64) -> bool {
         match &self.writing {
             Some(Writing::Delete(gone)) => gone.iter().any(|gone| gone.seq == seq),
@@ -329,7 +338,8 @@ impl<P: Clone> Core<P> {
                 burial: burial.clone(),
             });
             self.writing = Some(Writing::Bury(burial));
-        } else if !self.undeleted.is_empty() {
+        } else if !self.undeleted.is_empty() && now >= self.delete_due() {
+            self.delete_at = now + DELETE_GAP;
             let gone = std::mem::take(&mut self.undeleted);
             let mut seqs = Vec::with_capacity(gone.len());
             let mut dead = Vec::new();

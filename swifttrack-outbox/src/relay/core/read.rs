@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Action, Core, Cursor, Guard, Moment, Phase, Producer, RETRY_MIN, Row, Stopping, Writing,
+    Action, Core, Cursor, Guard, Moment, Phase, Producer, RETRY_MIN, Row, Stopping, WAKE_GAP,
+    Writing,
 };
 use crate::store::{Page, Read};
 
@@ -201,7 +202,8 @@ impl<P: Clone> Core<P> {
     /// A wake makes the poll due at once, but polls keep a distance.
     pub(super) fn poll_due(&self) -> Moment {
         if self.woken {
-            self.poll_at.min(self.polled_at + self.set.poll_min)
+            self.poll_at
+                .min(self.polled_at + self.set.poll_min.min(WAKE_GAP))
         } else {
             self.poll_at
         }
