@@ -39,7 +39,7 @@ pub(crate) fn producer_rate(brokers: &str, topic: &str, rows: u64) -> Result<f64
         }
     }
     while producer.in_flight_count() > 0 {
-        producer.poll(Duration::from_millis(1));
+        wait(&producer);
     }
     Ok(rows as f64 / start.elapsed().as_secs_f64())
 }
@@ -70,10 +70,19 @@ fn send(producer: &BaseProducer, topic: &str, key: &str, payload: &[u8]) -> Resu
         match producer.send(record) {
             Ok(()) => return Ok(()),
             Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
-                producer.poll(Duration::from_millis(1));
+                wait(producer);
             }
             Err((error, _)) => return Err(error.into()),
         }
+    }
+}
+
+/// A poll with a timeout would spin through its last millisecond, and take the processor from
+/// the broker.
+fn wait(producer: &BaseProducer) {
+    std::thread::sleep(Duration::from_micros(250));
+    for _ in 0..100 {
+        producer.poll(Duration::ZERO);
     }
 }
 

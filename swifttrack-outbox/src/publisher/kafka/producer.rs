@@ -240,6 +240,16 @@ pub(super) fn look_up<C: ClientContext>(client: &Client<C>, topic: &str, limit: 
     }
 }
 
+/// A wait for reports where nothing else is waited for.
+const WAIT: Duration = Duration::from_millis(1);
+
+/// Waits a moment for reports. Polling with a timeout is no such wait: rdkafka's lasts to its
+/// end, whatever comes meanwhile, and spins through the last millisecond.
+pub(super) fn wait(producer: &KafkaProducer) {
+    std::thread::sleep(WAIT);
+    serve(producer);
+}
+
 /// Serves the reports that are there. A poll takes one of them, which is of many records.
 pub(super) fn serve(producer: &KafkaProducer) {
     loop {

@@ -26,7 +26,6 @@ use crate::relay::core::{Batch, Fate, Outcome, Packing};
 
 /// One call into the transaction's coordinator; between two the thread looks around.
 const CALL: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(1);
 const LOOK_UP: Duration = Duration::from_millis(500);
 /// A wait for commands; the group ends within it.
 const IDLE: Duration = Duration::from_millis(50);
@@ -370,7 +369,7 @@ impl Worker {
                 self.may_go_on(producer)?;
                 match producer::send(producer, &self.link.envelope, row, entry, index, None) {
                     Sent::Queued => break,
-                    Sent::Full => producer.poll(POLL),
+                    Sent::Full => producer::wait(producer),
                     Sent::Refused(fate) => {
                         producer.context().settle(entry, index, fate);
                         sent[index] = true;
@@ -386,7 +385,7 @@ impl Worker {
             .map_err(failed)?;
         while producer.in_flight_count() > 0 {
             self.may_go_on(producer)?;
-            producer.poll(POLL);
+            producer::wait(producer);
         }
         self.may_go_on(producer)?;
         self.commit(producer)
@@ -459,7 +458,7 @@ fn is_retriable(error: &KafkaError) -> bool {
 fn abort(producer: &KafkaProducer) {
     producer::purge(producer);
     while producer.in_flight_count() > 0 {
-        producer.poll(POLL);
+        producer::wait(producer);
     }
     if let Err(error) = producer.abort_transaction(CALL) {
         tracing::debug!(%error, "an abort failed; the next fence ends the transaction");

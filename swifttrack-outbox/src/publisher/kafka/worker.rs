@@ -16,12 +16,7 @@ use crate::relay::core::{Batch, Fate, Packing};
 /// Rows between two looks at delivery reports, commands and the trust deadline.
 const BURST_ROWS: usize = 256;
 
-/// A wait for reports while a producer is closed.
-const POLL: Duration = Duration::from_millis(1);
-
-/// A wait for commands while rows are in flight; then their reports are looked for. It is the
-/// commands that are waited for: polling librdkafka lasts as long as it was told to, whatever
-/// comes meanwhile.
+/// A wait for commands while rows are in flight; then their reports are looked for.
 const LOOK: Duration = Duration::from_micros(250);
 
 /// A wait for commands while nothing is in flight.
@@ -302,12 +297,12 @@ impl Open {
                 // then is not repeated. Again and again, since what failed goes back.
                 producer::purge_queue(&self.producer);
             }
-            self.producer.poll(POLL);
+            producer::wait(&self.producer);
         }
         let until = Instant::now() + PURGE_MAX;
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
             producer::purge(&self.producer);
-            self.producer.poll(POLL);
+            producer::wait(&self.producer);
         }
         // What still has no report never gets one; a refusal beside it must not be lost by that.
         context.settle_rest();
