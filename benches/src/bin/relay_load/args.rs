@@ -39,6 +39,8 @@ pub(crate) struct Args {
     /// How long the modes take that measure for a time.
     pub(crate) seconds: u64,
     pub(crate) rounds: usize,
+    /// Properties of librdkafka for the relay's producer.
+    pub(crate) set: Vec<(String, String)>,
     pub(crate) mode: Mode,
 }
 
@@ -51,6 +53,7 @@ impl Args {
             rate: 1_000,
             seconds: 10,
             rounds: 3,
+            set: Vec::new(),
             mode: Mode::Backlog,
         };
         let mut modes = 0;
@@ -79,6 +82,12 @@ impl Args {
                 }
                 "--rounds" => {
                     args.rounds = value()?.parse()?;
+                    continue;
+                }
+                "--set" => {
+                    let pair = value()?;
+                    let (name, value) = pair.split_once('=').ok_or("--set NAME=VALUE")?;
+                    args.set.push((name.to_owned(), value.to_owned()));
                     continue;
                 }
                 "--exactly-once" => Mode::ExactlyOnce,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! relay_load --url URL [--brokers LIST] [--rows N] [--rounds R] [--seconds S] [--rate R]
+//!     [--set PROPERTY=VALUE]…
 //!     [--exactly-once | --writers N | --idle reader|writer | --relays N | --wake | --inbox]
 //! ```
 //!

@@ -25,6 +25,7 @@ pub(crate) struct Setting {
     pub(crate) pool: Pool,
     pub(crate) brokers: String,
     pub(crate) topic: String,
+    set: Vec<(String, String)>,
     /// It lives as long as this.
     _in_process: Option<InProcessBroker>,
 }
@@ -50,12 +51,16 @@ impl Setting {
             pool,
             brokers,
             topic,
+            set: args.set.clone(),
             _in_process: in_process,
         })
     }
 
     pub(crate) async fn relay(&self, fencing: Fencing) -> Result<RelayHandle, Error> {
-        let publisher = KafkaPublisher::new(self.brokers.clone());
+        let mut publisher = KafkaPublisher::new(self.brokers.clone());
+        for (name, value) in &self.set {
+            publisher = publisher.set(name, value)?;
+        }
         let relay = Relay::new(self.pool.database(), publisher)
             .source(SOURCE)
             .fencing(fencing)
