@@ -59,8 +59,9 @@ const GROUP_SLOTS: u8 = 8;
 ///
 /// # Defaults
 /// Lease of 10 s; batches of 5,000 rows and 8 MiB, 8 in flight and 40,000 rows in memory at
-/// most; polls every 2 to 250 ms; [`Fencing::Lease`]; [`Poison::BlockKey`]; source
-/// `/swifttrack-outbox`, content type `application/json`; [`Retention`]'s own.
+/// most (with transactions two for each of 8 groups, and 80,000); polls every 2 to 250 ms;
+/// [`Fencing::Lease`]; [`Poison::BlockKey`]; source `/swifttrack-outbox`, content type
+/// `application/json`; [`Retention`]'s own.
 ///
 /// # Examples
 /// ```
@@ -260,7 +261,8 @@ impl<P: Publisher> Relay<P> {
             } else {
                 self.batches
             },
-            rows_max: self.page.rows as usize * self.batches,
+            // With transactions each group has batches of its own.
+            rows_max: self.page.rows as usize * self.batches * if transactions { 2 } else { 1 },
             poll_min: self.poll.0,
             poll_max: self.poll.1,
             unit: if transactions { GROUP_SLOTS } else { 1 },

@@ -41,7 +41,8 @@ pub use broker::InProcessBroker;
 /// And what can be changed with [`set`](Self::set): `linger.ms=1`, `batch.size=1000000`,
 /// `batch.num.messages=10000`, `message.max.bytes=1048576`,
 /// `queue.buffering.max.messages=500000`, `queue.buffering.max.kbytes=262144`,
-/// `compression.type=none`, `socket.nagle.disable=true`.
+/// `compression.type=none`, `socket.nagle.disable=true`, and with transactions
+/// `retry.backoff.ms=2`.
 ///
 /// # Security
 /// The connection is as `security.protocol` says: `plaintext` (the default), `ssl`,
@@ -74,6 +75,9 @@ pub use broker::InProcessBroker;
 pub struct KafkaPublisher {
     properties: BTreeMap<String, String>,
 }
+
+/// `retry.backoff.ms` of transactions; it doubles up to `retry.backoff.max.ms`.
+const TRANSACTION_RETRY_MS: &str = "2";
 
 /// Properties that a law decides, and the reason.
 const LAWS: [(&[&str], &str); 8] = [
@@ -196,6 +200,12 @@ impl Start for KafkaPublisher {
             config
                 .set("transaction.timeout.ms", "60000")
                 .set("message.timeout.ms", "60000");
+            // A broker that verifies a transaction's partitions, as Kafka does since 3.6, has one
+            // such question of a producer waiting, and answers the request that asked before with
+            // an error that is to be tried again; each partition is a request of its own here.
+            if config.get("retry.backoff.ms").is_none() {
+                config.set("retry.backoff.ms", TRANSACTION_RETRY_MS);
+            }
             drop(producer::create(&config, Packing::Full { halvings: 0 })?);
             return Ok(Box::new(transactions::Transactions::new(config, link)));
         }

@@ -23,7 +23,7 @@ impl<P: Clone> Core<P> {
                     .values()
                     .filter(|b| usize::from(b.group) == group)
                     .count();
-                if ahead >= self.set.batches_max {
+                if ahead >= self.set.batches_max || self.waits_for_more(group, ahead) {
                     break;
                 }
                 let Some(batch) = self.next_batch(group) else {
@@ -35,6 +35,11 @@ impl<P: Clone> Core<P> {
                 });
             }
         }
+    }
+
+    /// A transaction costs the same whatever its size, so behind another one it starts full.
+    fn waits_for_more(&self, group: usize, ahead: usize) -> bool {
+        self.set.fence && ahead > 0 && self.pending[group].len() < self.set.batch_rows
     }
 
     /// A generation of single requests ends when nothing is under suspicion any more. Suspects
