@@ -8,8 +8,10 @@ use order_service::outbox::commands::Command;
 use order_service::wire::{self, StartError};
 use tracing_subscriber::EnvFilter;
 
-/// A start that cannot succeed until somebody changes something.
+/// A start that cannot succeed until somebody changes something; words that make no sense.
 const EXIT_CONFIG: u8 = 2;
+/// What was asked for did not happen.
+const EXIT_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -71,12 +73,20 @@ async fn ask(command: Command, config: &Config) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(error) => refuse(&error),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(EXIT_FAILED)
+        }
     }
 }
 
-/// One sentence on stderr.
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    complain(error);
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// One sentence on stderr.
+fn complain(error: &dyn std::error::Error) {
     let mut sentence = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -91,7 +101,6 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
     {
         eprintln!("order-service: {sentence}");
     }
-    ExitCode::from(EXIT_CONFIG)
 }
 
 #[expect(

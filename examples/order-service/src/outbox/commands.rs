@@ -9,7 +9,9 @@
 //! order-service outbox slots                 which relay publishes what, and for how long
 //! ```
 //!
-//! Each answer is one JSON object a line. It finds the database as the service does.
+//! Each answer is one JSON object a line. It finds the database as the service does. The exit code
+//! is 0 when it was done, 1 when it could not be done (there is no such event, the database does
+//! not answer), and 2 when it was not understood; the reason is one sentence on stderr.
 
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use swifttrack_outbox as outbox;
 
 use crate::config::{Config, Database};
+use crate::db::Db;
 use crate::wire::StartError;
 
 const LIMIT: u32 = 100;
@@ -106,7 +109,8 @@ impl Command {
                 Ok(vec![json!({ "seq": seq, "done": verb })])
             } else {
                 Err(StartError::new(format!(
-                    "there is no dead event {seq} that could be {verb}"
+                    "there is no dead event {seq} that could be {verb}; `outbox dead` lists them, \
+                     and one that is replaying cannot be dropped"
                 )))
             }
         };
@@ -174,13 +178,24 @@ fn dead_line(dead: outbox::DeadEvent) -> Value {
 /// A connection of its own; it makes nothing that is not there, and holds no engine's lock.
 async fn open(config: &Config) -> Result<outbox::Database, StartError> {
     match &config.database {
-        Database::Postgres { direct_url, .. } => PgPoolOptions::new()
-            .max_connections(1)
-            .connect(direct_url)
-            .await
-            .map(outbox::Database::from)
-            .map_err(|error| StartError::because("the database cannot be reached", error)),
+        Database::Postgres { direct_url, .. } => {
+            let unreachable = |error| StartError::because("the database cannot be reached", error);
+            // A pool would wait for half a minute, and then not know why.
+            Db::reach(direct_url).await.map_err(unreachable)?;
+            PgPoolOptions::new()
+                .max_connections(1)
+                .connect(direct_url)
+                .await
+                .map(outbox::Database::from)
+                .map_err(unreachable)
+        }
         Database::Sqlite(path) => {
+            if !path.is_file() {
+                return Err(StartError::new(format!(
+                    "there is no {}: set DATA_DIR, or DATABASE_URL, as the service has it",
+                    path.display()
+                )));
+            }
             let options = SqliteConnectOptions::new()
                 .filename(path)
                 .busy_timeout(BUSY);

@@ -27,6 +27,7 @@ mod crash;
 mod database;
 mod duplicate;
 mod happy_path;
+mod outbox;
 mod outsider;
 mod refusal;
 mod replicas;

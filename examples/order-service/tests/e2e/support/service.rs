@@ -242,6 +242,14 @@ pub(crate) fn run_to_end(environment: &[(&'static str, String)]) -> Output {
     command(environment).output().unwrap()
 }
 
+/// Runs it with these words behind its name.
+pub(crate) fn run_command(environment: &[(&'static str, String)], words: &str) -> Output {
+    command(environment)
+        .args(words.split_whitespace())
+        .output()
+        .unwrap()
+}
+
 /// Nothing listens there now; the service takes it a moment later.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
