@@ -8,7 +8,8 @@
 //! | late and inverted commits, idle readers and writers, broken connections (`late`), a crash of the database (`crash`) | Postgres × memory | SQLite has one writer, so its commits cannot invert, and no server; the reader does not know the broker |
 //! | a refused event, blocks, dead letters, take-over, replay (`faults`) | both × memory | a real broker refuses by size only: the next line |
 //! | a refused record in its batch, small requests | Postgres × Kafka | the in-process broker takes any size; the database has no part in it |
-//! | a broker that stops | both × in-process | its log does not survive its process, so it is paused; stopping Kafka would stop it for the other tests |
+//! | a broker that stops | both × in-process; both × a Kafka of the test's own (`restart`) | the in-process broker's log does not survive it, so it is paused |
+//! | a broker with TLS and passwords (`secure`) | SQLite × a Kafka of the test's own | the in-process broker has no security; the database has no part in it |
 //! | relays that die | both × in-process, Postgres × Kafka | one process per SQLite file, so several relays on it are of one process |
 //! | transactions | Postgres × Kafka | the in-process broker has none worth the name |
 //! | a missing topic, a deleted one | Postgres × Kafka, away and back: both × memory | the in-process broker makes a topic by its first use and deletes none |
@@ -25,7 +26,10 @@ mod crash;
 mod faults;
 mod inbox;
 mod late;
+mod own_kafka;
 mod process;
 mod relay;
+mod restart;
+mod secure;
 mod support;
 mod zombie;
