@@ -113,7 +113,8 @@ impl Rows {
         let Some((head, _, state, attention)) = self.heads.get_mut(&change.saga) else {
             return Outcome::Conflict;
         };
-        if (head.seq, head.ctl) != (change.expect_seq, change.expect_ctl) {
+        let stray = head.shard != change.lease.shard;
+        if stray || (head.seq, head.ctl) != (change.expect_seq, change.expect_ctl) {
             return Outcome::Conflict;
         }
         head.seq = change.rows.last().map_or(head.seq, |row| row.seq);
