@@ -117,7 +117,8 @@ pub(crate) fn run(data: &[u8]) {
         .start_paused(true)
         .build()
         .expect("a runtime without I/O")
-        .block_on(play(data));
+        // All happens in one poll, and tokio makes a task that did much in one look idle.
+        .block_on(tokio::task::unconstrained(play(data)));
 }
 
 async fn play(data: &[u8]) {

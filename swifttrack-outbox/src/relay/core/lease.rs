@@ -106,7 +106,9 @@ impl<P: Clone> Core<P> {
         self.forget_pending();
         self.suspects.clear();
         self.culprits.clear();
-        self.burials.clear();
+        for burial in std::mem::take(&mut self.burials) {
+            self.unbusy(burial.slot);
+        }
         self.blocked.clear();
         self.blocked_count = 0;
         if self.producer == Producer::Open {
