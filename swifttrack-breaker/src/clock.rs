@@ -19,13 +19,16 @@ use tokio::time::Instant;
 /// | [`Clock::coarse`] | 5 ns on Linux | no | one kernel tick, 1 to 10 ms |
 /// | [`ManualClock`] | 1 ns | it only moves by hand | 1 ms |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Clock(Kind);
+pub struct Clock(
+    /// One word, since every refusal carries its clock.
+    &'static Kind,
+);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Tokio,
     Coarse,
-    Manual(ManualClock),
+    Manual(Hands),
 }
 
 /// The largest time that a circuit can name: 37 bits of milliseconds, 4.3 years after the first use of any clock.
@@ -43,7 +46,7 @@ impl Clock {
     /// Tokio's clock, which stands still under `tokio::time::pause`.
     #[must_use]
     pub const fn tokio() -> Self {
-        Self(Kind::Tokio)
+        Self(&Kind::Tokio)
     }
 
     /// The kernel's cached clock: a fifth of the price, and late by up to one kernel tick.
@@ -51,7 +54,7 @@ impl Clock {
     /// Elsewhere than on Linux and Android it is the precise monotonic clock.
     #[must_use]
     pub const fn coarse() -> Self {
-        Self(Kind::Coarse)
+        Self(&Kind::Coarse)
     }
 
     #[inline]
@@ -59,7 +62,7 @@ impl Clock {
         let ms = match self.0 {
             Kind::Tokio => whole_ms(Instant::now().into_std().saturating_duration_since(*ZERO)),
             Kind::Coarse => coarse_ms(),
-            Kind::Manual(clock) => clock.now.load(Ordering::Acquire),
+            Kind::Manual(hands) => hands.0.load(Ordering::Acquire),
         };
         ms.min(MS_MAX)
     }
@@ -109,7 +112,7 @@ fn coarse_ms() -> u64 {
 
 /// A clock that moves only when it is told to, for tests.
 ///
-/// Copies are the same clock. Its eight bytes live as long as the process, so
+/// Copies are the same clock. Its few bytes live as long as the process, so
 /// that a circuit can hold it without counting references.
 ///
 /// Waiting for a circuit sleeps on tokio's timer whatever the clock; a test of
@@ -131,33 +134,40 @@ fn coarse_ms() -> u64 {
 /// assert_eq!(cms.state(), State::Closed);
 /// # Ok::<(), swifttrack_breaker::Refused>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ManualClock {
-    now: &'static AtomicU64,
+    hands: Hands,
+    kind: &'static Kind,
 }
+
+/// What a manual clock shows. Two are one if they are the same memory.
+#[derive(Clone, Copy, Debug)]
+struct Hands(&'static AtomicU64);
 
 impl ManualClock {
     /// A clock that stands at zero.
     #[must_use]
     pub fn new() -> Self {
+        let hands = Hands(Box::leak(Box::new(AtomicU64::new(0))));
         Self {
-            now: Box::leak(Box::new(AtomicU64::new(0))),
+            hands,
+            kind: Box::leak(Box::new(Kind::Manual(hands))),
         }
     }
 
     /// Moves it forward, by whole milliseconds.
     pub fn advance(&self, by: Duration) {
-        self.now.fetch_add(whole_ms(by), Ordering::AcqRel);
+        self.hands.0.fetch_add(whole_ms(by), Ordering::AcqRel);
     }
 
     pub(crate) fn set(&self, now: Duration) {
-        self.now.store(whole_ms(now), Ordering::Release);
+        self.hands.0.store(whole_ms(now), Ordering::Release);
     }
 
     /// What a [`BreakerConfig`](crate::BreakerConfig) takes.
     #[must_use]
     pub const fn clock(self) -> Clock {
-        Clock(Kind::Manual(self))
+        Clock(self.kind)
     }
 }
 
@@ -167,17 +177,17 @@ impl Default for ManualClock {
     }
 }
 
-impl PartialEq for ManualClock {
+impl PartialEq for Hands {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.now, other.now)
+        std::ptr::eq(self.0, other.0)
     }
 }
 
-impl Eq for ManualClock {}
+impl Eq for Hands {}
 
-impl Hash for ManualClock {
+impl Hash for Hands {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        std::ptr::from_ref(self.now).hash(state);
+        std::ptr::from_ref(self.0).hash(state);
     }
 }
 

@@ -11,9 +11,10 @@ pub const FLIGHT_MAX: usize = 64;
 
 /// One outcome in a flight record: the answer to "why did it open?".
 ///
-/// A circuit with a window records every outcome. One without records what was
-/// not a success, and the success that ended a run of failures: its healthy
-/// calls write nothing.
+/// A circuit with a window records every outcome; of a success for which it did
+/// not read the clock, it says when it next did. One without a window records
+/// what was not a success, and the success that ended a run of failures: its
+/// healthy calls write nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Flight {
@@ -76,6 +77,14 @@ impl Recorder {
             at << AT_SHIFT | took << TOOK_SHIFT | code,
             Ordering::Relaxed,
         );
+    }
+
+    /// Makes up for the successes that were not worth a write one by one: there
+    /// were as many as this holds, just before.
+    pub(crate) fn fill(&self, now: Option<u64>) {
+        for _ in 0..FLIGHT_MAX {
+            self.push(now, Outcome::Success, None);
+        }
     }
 
     pub(crate) fn clear(&self) {

@@ -176,7 +176,8 @@ impl Window {
     /// The most calls that a window can hold.
     pub const CALLS_MAX: u32 = 4096;
 
-    /// The last `calls` calls, one bit each. A call is one compare-and-swap, whatever the size.
+    /// The last `calls` calls, one bit each. A call is one compare-and-swap, whatever the size, and
+    /// one load while all of them are good.
     ///
     /// # Panics
     ///

@@ -37,7 +37,7 @@ pub(crate) struct Slot {
     last_failure: AtomicU64,
     /// Whether shadows watch.
     watched: AtomicBool,
-    /// Whether a success that changes nothing is of interest to anybody: to a window, to a count.
+    /// Whether a success that changes nothing is of interest to a count.
     counts_good: bool,
     tenant: Mutex<Weak<Tenant>>,
 }
@@ -110,7 +110,7 @@ impl Slot {
             seed: AtomicU64::new(0),
             last_failure: AtomicU64::new(0),
             watched: AtomicBool::new(false),
-            counts_good: config.count_successes || config.policy.has_window(),
+            counts_good: config.count_successes,
             tenant: Mutex::new(Weak::new()),
         }
     }
@@ -164,19 +164,19 @@ impl Slot {
         Some(Refused::new(cause, self.core.config().clock, until))
     }
 
-    /// Reports what came of a call. The end of a healthy one is two loads, and no write, where
+    /// Reports what came of a call. The end of a healthy one is a few loads, and no write, where
     /// nothing counts it.
     #[inline]
     pub(crate) fn settle(&self, tag: Tag, outcome: Outcome) {
         let good = outcome == Outcome::Success && !self.watched.load(Ordering::Relaxed);
-        if good && !self.counts_good && self.core.is_clean_for(tag) {
+        if good && !self.counts_good && self.core.changes_nothing(tag) {
             return;
         }
         self.settle_counted(tag, outcome, good);
     }
 
     fn settle_counted(&self, tag: Tag, outcome: Outcome, good: bool) {
-        if !(good && self.counts_good && self.settle_good(tag)) {
+        if !(good && self.settle_good(tag)) {
             self.settle_slowly(tag, outcome);
         }
     }
@@ -192,7 +192,7 @@ impl Slot {
             self.flight_of(stripe)
                 .push(good.now, Outcome::Success, good.took);
         }
-        if self.core.config().count_successes && self.add(Counter::Success, stripe, LOT) {
+        if self.counts_good && self.add(Counter::Success, stripe, LOT) {
             self.flush();
         }
         true
@@ -215,6 +215,9 @@ impl Slot {
         let failed = matches!(outcome, Outcome::Failure | Outcome::Throttled { .. });
         if failed && !settled.stale {
             self.last_failure.store(wall_ms() + 1, Ordering::Relaxed);
+        }
+        if settled.spoiled {
+            self.flight_of(stripe).fill(settled.now);
         }
         if !settled.stale
             && (outcome != Outcome::Success || settled.ended_run || self.core.has_window())

@@ -101,6 +101,8 @@ pub(crate) struct Settled {
     pub(crate) freed: bool,
     /// A run of failures ended.
     pub(crate) ended_run: bool,
+    /// It is the first bad call after good ones that [`changes_nothing`](Core::changes_nothing) was said of.
+    pub(crate) spoiled: bool,
     pub(crate) slow: bool,
     pub(crate) now: Option<u64>,
     pub(crate) took: Option<u64>,
@@ -202,7 +204,11 @@ impl Core {
         if word.is_closed() {
             return None;
         }
-        self.refusal_of(word)
+        // By far the most refusals; what `machine::admit` says of it.
+        match word.open_until() {
+            Some(until) if self.config.clock.now() < until => Some((Cause::Open, Some(until))),
+            _ => self.refusal_of(word),
+        }
     }
 
     fn refusal_of(&self, word: Word) -> Option<Refusal> {
@@ -286,6 +292,13 @@ impl Core {
         word.is_clean() && word.generation() == tag.generation()
     }
 
+    /// Whether the windows of this ticket's life are full of good calls, so that one more is the same.
+    #[inline]
+    pub(crate) fn changes_nothing(&self, tag: Tag) -> bool {
+        let spotless = |meter: &Meter| meter.calls.is_spotless(tag.generation());
+        self.is_clean_for(tag) && !self.timed && self.meters.iter().all(spotless)
+    }
+
     /// Settles a success from which nothing follows, since it was not slow either. Gives nothing, and
     /// has counted nothing, if something does.
     #[inline]
@@ -333,7 +346,7 @@ impl Core {
         }
         settled.slow = is_slow(self.slower_than, settled.took);
 
-        let mut tripped = None;
+        let (mut tripped, mut spoiled) = (None, 0);
         if outcome != Outcome::Ignore && matches!(word.state(), State::Closed | State::Observe) {
             for meter in &self.meters {
                 let bad = if meter.slower_than.is_some() {
@@ -342,15 +355,17 @@ impl Core {
                     failed
                 };
                 let current = || self.current(tag);
-                let tally = meter
+                let counted = meter
                     .calls
                     .record(tag.generation(), now, stripe, bad, current);
-                if let Some(tally) =
-                    tally.filter(|tally| tripped.is_none() && meter.is_over(*tally))
-                {
-                    tripped = Some((meter.reason(), tally));
+                if let Some(bad) = counted {
+                    spoiled += usize::from(bad.spoiled);
+                    if tripped.is_none() && meter.is_over(bad.tally) {
+                        tripped = Some((meter.reason(), bad.tally));
+                    }
                 }
             }
+            settled.spoiled = spoiled != 0 && spoiled == self.meters.len();
         }
 
         let reason = tripped.map(|(reason, _)| reason);

@@ -116,6 +116,16 @@ impl Word {
         self.is_closed() && self.0 & FAILURES_MAX as u64 == 0
     }
 
+    /// Until when it is open, if it is; what [`phase`](Self::phase) says, without reading the rest.
+    #[inline]
+    pub(crate) const fn open_until(self) -> Option<u64> {
+        if self.0 >> CODE_SHIFT == OPEN {
+            Some(self.0 & MS_MAX)
+        } else {
+            None
+        }
+    }
+
     pub(crate) fn phase(self) -> Phase {
         let failures = self.0 as u32 & FAILURES_MAX;
         let until = self.0 & MS_MAX;

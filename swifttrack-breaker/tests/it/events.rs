@@ -1,7 +1,7 @@
 //! Transitions, as those who listen hear them.
 
 use swifttrack_breaker::{
-    BreakerConfig, BreakerHandle, EVENTS_MAX, Event, Outcome, Policy, Reason, State, Tally, Window,
+    BreakerConfig, BreakerHandle, EVENTS_MAX, Event, FLIGHT_MAX, Outcome, Policy, Reason, State, Tally, Window,
 };
 use tokio::time;
 
@@ -62,6 +62,30 @@ async fn a_trip_brings_the_outcomes_that_led_to_it() {
     use Outcome::{Failure, Success};
     assert_eq!(outcomes, [Success, Failure, Success, Failure]);
     assert_eq!(event.flight[1].ago, secs(2));
+}
+
+/// Good calls are not written one by one while a window is full of them, and nobody can tell.
+#[tokio::test(start_paused = true)]
+async fn a_trip_after_long_health_brings_the_last_64_outcomes_too() {
+    for size in [10, 64, 100] {
+        let policy = Policy::failure_rate(0.5, Window::calls(size));
+        let cms = BreakerHandle::new("cms", BreakerConfig::new().policy(policy));
+        let mut events = cms.subscribe();
+        for _ in 0..3 {
+            fail(&cms, 1);
+            for _ in 0..500 {
+                cms.try_acquire().unwrap().success();
+            }
+        }
+        let failures = size as usize / 2;
+        fail(&cms, failures as u32);
+        let event = next(&mut events).await;
+        assert_eq!(event.reason, Reason::FailureRate, "{size}");
+        let (good, bad) = event.flight.split_at(event.flight.len() - failures);
+        assert_eq!(event.flight.len(), FLIGHT_MAX, "{size}");
+        assert!(good.iter().all(|flight| flight.outcome == Outcome::Success));
+        assert!(bad.iter().all(|flight| flight.outcome == Outcome::Failure));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,10 +29,10 @@ fn a_late_writer_never_wipes_a_count_window_of_a_newer_generation() {
         };
         generation.store(2, Ordering::Release);
         let is_current = || current(&generation, 2, 0).is_some();
-        assert!(window.record(2, true, is_current), "current");
+        window.record(2, true, is_current).expect("current");
         late.join().unwrap();
         other.join().unwrap();
-        assert!(window.record(2, false, is_current), "current");
+        window.record(2, false, is_current).expect("current");
         assert_eq!(window.tally(2), Tally { bad: 1, total: 2 });
     });
 }
@@ -89,16 +89,16 @@ fn the_tape_of_a_count_window_loses_no_call_where_a_word_is_full() {
     model(|| {
         let window = Arc::new(CountWindow::new(40));
         for _ in 0..31 {
-            assert!(window.record(1, false, || true));
+            window.record(1, false, || true).unwrap();
         }
         let threads = [(); 2].map(|()| {
             let window = Arc::clone(&window);
             thread::spawn(move || {
-                assert!(window.record(1, true, || true));
+                window.record(1, true, || true).unwrap();
                 window.tally(1).bad
             })
         });
-        assert!(window.record(1, true, || true));
+        window.record(1, true, || true).unwrap();
         let mine = window.tally(1).bad;
         let [one, other] = threads.map(|thread| thread.join().unwrap());
         assert_eq!(window.tally(1), Tally { bad: 3, total: 34 });
@@ -106,5 +106,41 @@ fn the_tape_of_a_count_window_loses_no_call_where_a_word_is_full() {
             [mine, one, other].contains(&3),
             "one sees all: {mine} {one} {other}"
         );
+    });
+}
+
+#[test]
+fn a_window_that_becomes_spotless_beside_a_bad_call_does_not_stay_so() {
+    model(|| {
+        let window = Arc::new(CountWindow::new(4));
+        let good = |window: &CountWindow| {
+            // As a circuit does, which writes no good call that changes nothing.
+            if !window.is_spotless(1) {
+                window.record(1, false, || true).unwrap();
+            }
+        };
+        for _ in 0..32 {
+            good(&window);
+        }
+        // The next good call begins a word, and so looks whether all are good.
+        let other = {
+            let window = Arc::clone(&window);
+            thread::spawn(move || good(&window))
+        };
+        let bad = {
+            let window = Arc::clone(&window);
+            thread::spawn(move || {
+                window.record(1, true, || true).unwrap();
+                window.tally(1).bad
+            })
+        };
+        good(&window);
+        other.join().unwrap();
+        assert_eq!(bad.join().unwrap(), 1, "by the one that made it");
+        assert_eq!(window.tally(1), Tally { bad: 1, total: 4 });
+        for _ in 0..4 {
+            good(&window);
+        }
+        assert_eq!(window.tally(1), Tally { bad: 0, total: 4 });
     });
 }

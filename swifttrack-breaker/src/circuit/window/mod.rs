@@ -37,9 +37,18 @@ impl Calls {
         }
     }
 
+    /// Whether a good call changes nothing. A window of time counts them all.
+    #[inline]
+    pub(crate) fn is_spotless(&self, generation: u32) -> bool {
+        match self {
+            Self::Count(window) => window.is_spotless(generation),
+            Self::Time(_) => false,
+        }
+    }
+
     /// Counts one call. `current` says what time it is if the generation still is the circuit's.
     ///
-    /// Gives the counts where a bad call needs them, and nothing where the call is stale or good.
+    /// Gives what a bad call needs, and nothing where the call is stale or good.
     #[inline]
     pub(crate) fn record(
         &self,
@@ -48,16 +57,31 @@ impl Calls {
         stripe: usize,
         bad: bool,
         current: impl Fn() -> Option<u64>,
-    ) -> Option<Tally> {
+    ) -> Option<Bad> {
         match self {
             Self::Count(window) => {
-                let counted = window.record(generation, bad, || current().is_some());
-                (counted && bad).then(|| window.tally(generation))
+                let counted = window.record(generation, bad, || current().is_some())?;
+                bad.then(|| Bad {
+                    tally: window.tally(generation),
+                    spoiled: counted.spoiled,
+                })
             }
             Self::Time(window) => {
                 let now = window.record(generation, now, stripe, bad, current)?;
-                bad.then(|| window.tally(generation, now))
+                bad.then(|| Bad {
+                    tally: window.tally(generation, now),
+                    spoiled: false,
+                })
             }
         }
     }
+}
+
+/// A bad call that was counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bad {
+    /// What the window holds with it.
+    pub(crate) tally: Tally,
+    /// It is the first after many good ones, of which the last were not counted.
+    pub(crate) spoiled: bool,
 }
