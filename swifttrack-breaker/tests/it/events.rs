@@ -1,7 +1,8 @@
 //! Transitions, as those who listen hear them.
 
 use swifttrack_breaker::{
-    BreakerConfig, BreakerHandle, EVENTS_MAX, Event, FLIGHT_MAX, Outcome, Policy, Reason, State, Tally, Window,
+    BreakerConfig, BreakerHandle, EVENTS_MAX, Event, FLIGHT_MAX, Outcome, Policy, Reason, State,
+    Tally, Window,
 };
 use tokio::time;
 
