@@ -150,6 +150,11 @@ impl Core {
         &self.config
     }
 
+    /// For another circuit that begins here.
+    pub(crate) fn clear(&self) {
+        self.meters.iter().for_each(|meter| meter.calls.clear());
+    }
+
     pub(crate) fn has_window(&self) -> bool {
         !self.meters.is_empty()
     }

@@ -29,6 +29,13 @@ impl Calls {
         }
     }
 
+    /// Forgets what earlier circuits counted. The tags of a count window are long enough to tell.
+    pub(crate) fn clear(&self) {
+        if let Self::Time(window) = self {
+            window.clear();
+        }
+    }
+
     /// What this generation has counted so far.
     pub(crate) fn tally(&self, generation: u32, now: u64) -> Tally {
         match self {

@@ -115,6 +115,14 @@ impl TimeWindow {
         }
     }
 
+    /// Forgets what an earlier circuit counted: of tags that are old enough, one in millions passes for
+    /// a new one. A late writer of that circuit finds another word than it saw.
+    pub(crate) fn clear(&self) {
+        for bucket in self.stripes.iter().flat_map(|stripe| &stripe.0) {
+            bucket.store(0, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn tally(&self, generation: u32, now: u64) -> Tally {
         // Of two threads that count a failure at once, one must see both.
         fence(Ordering::SeqCst);
