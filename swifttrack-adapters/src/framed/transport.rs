@@ -28,6 +28,8 @@ pub(super) struct Transport<Io, L> {
     queued: u64,
     handed_over: u64,
     flushed: bool,
+    /// Whether the write waits for one more turn of the other tasks.
+    gathering: bool,
     /// Why nothing can be written any more, while there may be something left to read.
     broken: Option<std::io::Error>,
     heartbeat: Duration,
@@ -77,6 +79,7 @@ where
             queued: 0,
             handed_over: 0,
             flushed: true,
+            gathering: false,
             broken: None,
             heartbeat,
             last_sent: now,
@@ -118,6 +121,13 @@ where
         }
         self.output.extend_from_slice(bytes);
         self.queued += bytes.len() as u64;
+    }
+
+    /// Lets the tasks that can run now queue their frames behind this one before it is written, so
+    /// that a burst of them costs one write and not one each. A turn without a further frame, or a
+    /// full buffer, ends the wait.
+    pub(super) const fn gather(&mut self) {
+        self.gathering = true;
     }
 
     /// Whether a further frame should be queued now.
@@ -173,6 +183,23 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Result<Event, Ended>> {
+        if std::mem::take(&mut self.gathering) && self.has_room() {
+            // What has come already may lead to further frames; the socket can wait, lest a flood
+            // from the peer hold up the write.
+            let come = if read { self.decode() } else { Ok(None) };
+            match come {
+                Ok(Some(frame)) => {
+                    self.gathering = true;
+                    return Poll::Ready(Ok(Event::Frame(frame)));
+                }
+                Ok(None) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                // It is found again below, after the write.
+                Err(_) => {}
+            }
+        }
         if self.poll_write(cx) {
             return Poll::Ready(Ok(Event::Progress));
         }
@@ -236,10 +263,18 @@ where
         self.broken = Some(error);
     }
 
+    /// The next frame of those that are here whole.
+    fn decode(&mut self) -> Result<Option<Frame>, Ended> {
+        let frame = self.codec.decode(&mut self.input)?;
+        if frame.is_some() {
+            self.partial_since = (!self.input.is_empty()).then(Instant::now);
+        }
+        Ok(frame)
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
         loop {
-            if let Some(frame) = self.codec.decode(&mut self.input)? {
-                self.partial_since = (!self.input.is_empty()).then(Instant::now);
+            if let Some(frame) = self.decode()? {
                 return Poll::Ready(Ok(frame));
             }
             if self.partial_since.is_none() && !self.input.is_empty() {

@@ -123,6 +123,10 @@ impl<L: Layout> Driver<L> {
             id,
             deadline_ms: millis_rounded_up(left),
         };
+        if self.mux.in_flight() > 0 {
+            // Callers come in bursts: their answers did.
+            self.transport.gather();
+        }
         let start = self.transport.queued();
         let end = self.transport.queue(head, &outgoing.payload)?;
         // What counts as sent: all of it under a checksum, else the first byte.

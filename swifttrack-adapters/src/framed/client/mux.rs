@@ -130,6 +130,10 @@ impl<W> Mux<W> {
         self.pending.len() == self.overdue
     }
 
+    pub(super) fn in_flight(&self) -> usize {
+        self.pending.len()
+    }
+
     pub(super) const fn overdue(&self) -> usize {
         self.overdue
     }

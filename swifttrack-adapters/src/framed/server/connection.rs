@@ -231,6 +231,10 @@ where
 
     fn reply(&mut self, id: u64, reply: Reply) -> Result<Verdict, Ended> {
         self.inbox.answer(id);
+        if !self.inbox.is_empty() {
+            // Another handler may be about to answer too.
+            self.transport.gather();
+        }
         let verdict = match reply.manner {
             Manner::Whole => {
                 self.say(reply.kind, id, &reply.payload)?;

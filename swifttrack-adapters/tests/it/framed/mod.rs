@@ -1,4 +1,5 @@
 mod abandoned;
+mod bursts;
 mod calls;
 mod codec;
 mod endings;
