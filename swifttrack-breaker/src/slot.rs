@@ -189,11 +189,12 @@ impl Slot {
         let Some(good) = self.core.settle_good(tag, stripe) else {
             return false;
         };
+        let due = self.counts_good && self.add(Counter::Success, stripe, LOT);
         if self.core.has_window() {
             self.flight_of(stripe)
                 .push(good.now, Outcome::Success, good.took);
         }
-        if self.counts_good && self.add(Counter::Success, stripe, LOT) {
+        if due {
             self.flush();
         }
         true

@@ -316,12 +316,30 @@ impl Core {
         if is_slow(self.slower_than, took) {
             return None;
         }
-        for meter in &self.meters {
-            let (generation, current) = (tag.generation(), || self.current(tag));
-            let at = now.unwrap_or(0);
-            meter.calls.record(generation, at, stripe, false, current);
+        match &*self.meters {
+            [] => {}
+            [
+                Meter {
+                    calls: Calls::Time(window),
+                    ..
+                },
+            ] => {
+                let at = now.unwrap_or(0);
+                window.record(tag.generation(), at, stripe, false, || self.current(tag));
+            }
+            _ => self.record_good(tag, now.unwrap_or(0), stripe),
         }
         Some(Good { now, took })
+    }
+
+    #[inline(never)]
+    fn record_good(&self, tag: Tag, now: u64, stripe: usize) {
+        for meter in &self.meters {
+            let current = || self.current(tag);
+            meter
+                .calls
+                .record(tag.generation(), now, stripe, false, current);
+        }
     }
 
     /// The time, as long as the generation of this ticket is the circuit's.

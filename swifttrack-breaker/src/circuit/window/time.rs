@@ -64,6 +64,34 @@ const fn tag(generation: u32, epoch: u64) -> u64 {
     (turn & HALF) << HALF_BITS | (generation as u64 ^ turn >> HALF_BITS) & HALF
 }
 
+/// Where a call is counted.
+struct Place {
+    bucket: usize,
+    tag: u64,
+}
+
+impl Place {
+    #[inline]
+    const fn of(epoch: u64, generation: u32) -> Self {
+        Self {
+            bucket: (epoch % BUCKETS) as usize,
+            tag: tag(generation, epoch),
+        }
+    }
+}
+
+/// What a call adds to its bucket.
+#[inline]
+const fn call(bad: bool) -> u64 {
+    (bad as u64) << COUNT_BITS | 1
+}
+
+/// A full bucket keeps its rate.
+const fn halved(bucket: u64) -> u64 {
+    let (bad, total) = (bucket >> COUNT_BITS & COUNT_MAX, bucket & COUNT_MAX);
+    bucket >> TAG_SHIFT << TAG_SHIFT | (bad / 2) << COUNT_BITS | (total / 2)
+}
+
 impl TimeWindow {
     pub(crate) fn new(width: u64, stripes: usize) -> Self {
         let stripe = |_| Stripe(std::array::from_fn(|_| AtomicU64::new(0)));
@@ -78,36 +106,59 @@ impl TimeWindow {
     pub(crate) fn record(
         &self,
         generation: u32,
-        mut now: u64,
+        now: u64,
         stripe: usize,
         bad: bool,
         current: impl Fn() -> Option<u64>,
     ) -> Option<u64> {
-        let buckets = &stripe::of(&self.stripes, stripe).0;
+        let buckets = stripe::of(&self.stripes, stripe);
+        // By far the most calls find their bucket begun, with room, and nobody else at it.
+        let place = Place::of(self.width.epoch(now), generation);
+        let bucket = &buckets.0[place.bucket];
+        let seen = bucket.load(Ordering::Acquire);
+        if seen >> TAG_SHIFT == place.tag && seen & COUNT_MAX != COUNT_MAX {
+            let next = seen + call(bad);
+            if bucket
+                .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
+                return Some(now);
+            }
+        }
+        self.record_slowly(generation, now, buckets, bad, current)
+    }
+
+    #[cold]
+    fn record_slowly(
+        &self,
+        generation: u32,
+        mut now: u64,
+        buckets: &Stripe,
+        bad: bool,
+        current: impl Fn() -> Option<u64>,
+    ) -> Option<u64> {
         loop {
             let epoch = self.width.epoch(now);
-            let tag = tag(generation, epoch);
-            let bucket = &buckets[(epoch % BUCKETS) as usize];
+            let place = Place::of(epoch, generation);
+            let bucket = &buckets.0[place.bucket];
             let seen = bucket.load(Ordering::Acquire);
-            let (failed, total) = if seen >> TAG_SHIFT == tag {
-                (seen >> COUNT_BITS & COUNT_MAX, seen & COUNT_MAX)
+            let begun = if seen >> TAG_SHIFT == place.tag {
+                seen
             } else {
                 let later = current()?;
                 if self.width.epoch(later) != epoch {
                     now = later;
                     continue;
                 }
-                (0, 0)
+                place.tag << TAG_SHIFT
             };
-            // A full bucket keeps its rate.
-            let (failed, total) = if total == COUNT_MAX {
-                (failed / 2, total / 2)
+            let begun = if begun & COUNT_MAX == COUNT_MAX {
+                halved(begun)
             } else {
-                (failed, total)
+                begun
             };
-            let next = tag << TAG_SHIFT | (failed + u64::from(bad)) << COUNT_BITS | (total + 1);
             if bucket
-                .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire)
+                .compare_exchange(seen, begun + call(bad), Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
             {
                 return Some(now);
