@@ -3,24 +3,20 @@
 //! Every change is one compare-and-swap, and nothing here waits for anybody.
 
 use crate::circuit::machine::{self, Admission, Effect, Order, Verdict};
-use crate::circuit::window::Calls;
+use crate::circuit::rules::Rules;
 use crate::circuit::word::{Phase, Word};
 use crate::classify::Outcome;
 use crate::clock::MS_MAX;
 use crate::config::BreakerConfig;
 use crate::error::Cause;
-use crate::policy::{Rule, Span, whole_ms};
+use crate::policy::whole_ms;
 use crate::state::{Reason, State, Tally};
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Core {
     config: BreakerConfig,
-    meters: Box<[Meter]>,
-    /// The shortest time that any rule calls slow.
-    slower_than: Option<u64>,
-    /// Whether a call that succeeds must read the clock.
-    timed: bool,
+    rules: Rules,
     atoms: Atoms,
 }
 
@@ -34,15 +30,6 @@ struct Atoms {
 }
 
 const LEASE_SHIFT: u32 = 37;
-
-/// One rate rule with its window.
-#[derive(Debug)]
-struct Meter {
-    rate: u32,
-    min_calls: u32,
-    slower_than: Option<u64>,
-    calls: Calls,
-}
 
 /// What a ticket knows of its call: `started, ms:37 | generation:20`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,33 +99,9 @@ type Refusal = (Cause, Option<u64>);
 
 impl Core {
     pub(crate) fn new(config: BreakerConfig, generation: u32, stripes: usize) -> Self {
-        let rates = || {
-            config
-                .policy
-                .rules
-                .iter()
-                .flatten()
-                .filter_map(|rule| match *rule {
-                    Rule::Consecutive(_) => None,
-                    Rule::Rate {
-                        rate,
-                        slower_than,
-                        window,
-                    } => Some((rate, slower_than, window)),
-                })
-        };
-        let meter = |(rate, slower_than, window): (_, _, crate::policy::Window)| Meter {
-            rate,
-            min_calls: window.min_calls,
-            slower_than,
-            calls: Calls::new(window, stripes),
-        };
         Self {
             config,
-            slower_than: rates().filter_map(|(_, slower_than, _)| slower_than).min(),
-            timed: rates()
-                .any(|(_, slow, window)| slow.is_some() || matches!(window.span, Span::Time(_))),
-            meters: rates().map(meter).collect(),
+            rules: Rules::new(&config.policy, stripes),
             atoms: Atoms {
                 word: AtomicU64::new(Word::new(generation, Phase::Closed { failures: 0 }).0),
                 lease: AtomicU64::new(0),
@@ -152,11 +115,11 @@ impl Core {
 
     /// For another circuit that begins here.
     pub(crate) fn clear(&self) {
-        self.meters.iter().for_each(|meter| meter.calls.clear());
+        self.rules.clear();
     }
 
     pub(crate) fn has_window(&self) -> bool {
-        !self.meters.is_empty()
+        !self.rules.is_empty()
     }
 
     #[inline]
@@ -179,27 +142,23 @@ impl Core {
     #[inline]
     pub(crate) fn admit_closed(&self) -> Option<Tag> {
         let word = self.word();
-        (word.is_closed() && self.slower_than.is_none()).then(|| Tag(u64::from(word.generation())))
+        (word.is_closed() && !self.rules.look_at_slow()).then(|| Tag(u64::from(word.generation())))
     }
 
     /// Closed, with no failure in a row and none in a window.
     pub(crate) fn is_healthy(&self) -> bool {
         let word = self.word();
-        let clear = |meter: &Meter| {
-            meter
-                .calls
-                .tally(word.generation(), self.config.clock.now())
-                .bad
-                == 0
-        };
-        word.is_clean() && self.meters.iter().all(clear)
+        word.is_clean()
+            && self
+                .rules
+                .are_clear(word.generation(), self.config.clock.now())
     }
 
     /// What the first window holds.
     #[cfg(all(test, loom))]
     pub(crate) fn tally(&self) -> Tally {
         let now = self.config.clock.now();
-        self.meters[0].calls.tally(self.word().generation(), now)
+        self.rules.tally(self.word().generation(), now)
     }
 
     /// Whether a call would be refused if it came now; nothing is changed.
@@ -250,7 +209,7 @@ impl Core {
     fn times(&self, word: Word) -> (u64, u64) {
         match word.phase() {
             Phase::Closed { .. } | Phase::Disabled | Phase::ForcedOpen | Phase::Observe { .. } => (
-                if self.slower_than.is_some() {
+                if self.rules.look_at_slow() {
                     self.config.clock.now()
                 } else {
                     0
@@ -286,7 +245,7 @@ impl Core {
     }
 
     fn tag(&self, word: Word, now: u64) -> Tag {
-        let started = if self.slower_than.is_some() { now } else { 0 };
+        let started = if self.rules.look_at_slow() { now } else { 0 };
         Tag(started << STARTED_SHIFT | u64::from(word.generation()))
     }
 
@@ -300,8 +259,7 @@ impl Core {
     /// Whether the windows of this ticket's life are full of good calls, so that one more is the same.
     #[inline]
     pub(crate) fn changes_nothing(&self, tag: Tag) -> bool {
-        let spotless = |meter: &Meter| meter.calls.is_spotless(tag.generation());
-        self.is_clean_for(tag) && !self.timed && self.meters.iter().all(spotless)
+        self.is_clean_for(tag) && self.rules.are_spotless(tag.generation())
     }
 
     /// Settles a success from which nothing follows, since it was not slow either. Gives nothing, and
@@ -311,35 +269,15 @@ impl Core {
         if !self.is_clean_for(tag) {
             return None;
         }
-        let now = self.timed.then(|| self.config.clock.now());
+        let now = self.rules.are_timed().then(|| self.config.clock.now());
         let took = self.took(tag, now.unwrap_or(0));
-        if is_slow(self.slower_than, took) {
+        if self.rules.is_slow(took) {
             return None;
         }
-        match &*self.meters {
-            [] => {}
-            [
-                Meter {
-                    calls: Calls::Time(window),
-                    ..
-                },
-            ] => {
-                let at = now.unwrap_or(0);
-                window.record(tag.generation(), at, stripe, false, || self.current(tag));
-            }
-            _ => self.record_good(tag, now.unwrap_or(0), stripe),
-        }
+        let current = || self.current(tag);
+        self.rules
+            .record_good(tag.generation(), now.unwrap_or(0), stripe, current);
         Some(Good { now, took })
-    }
-
-    #[inline(never)]
-    fn record_good(&self, tag: Tag, now: u64, stripe: usize) {
-        for meter in &self.meters {
-            let current = || self.current(tag);
-            meter
-                .calls
-                .record(tag.generation(), now, stripe, false, current);
-        }
     }
 
     /// The time, as long as the generation of this ticket is the circuit's.
@@ -349,7 +287,9 @@ impl Core {
 
     /// How long a call took, where some rule asks.
     fn took(&self, tag: Tag, now: u64) -> Option<u64> {
-        self.slower_than.map(|_| now.saturating_sub(tag.started()))
+        self.rules
+            .look_at_slow()
+            .then(|| now.saturating_sub(tag.started()))
     }
 
     pub(crate) fn settle(&self, tag: Tag, outcome: Outcome, stripe: usize, seed: u64) -> Settled {
@@ -360,35 +300,24 @@ impl Core {
             return settled;
         }
         let failed = matches!(outcome, Outcome::Failure | Outcome::Throttled { .. });
-        if failed || self.timed {
+        if failed || self.rules.are_timed() {
             settled.now = Some(self.config.clock.now());
         }
         let now = settled.now.unwrap_or(0);
         if outcome != Outcome::Ignore {
             settled.took = self.took(tag, now);
         }
-        settled.slow = is_slow(self.slower_than, settled.took);
+        settled.slow = self.rules.is_slow(settled.took);
 
-        let (mut tripped, mut spoiled) = (None, 0);
+        let mut tripped = None;
         if outcome != Outcome::Ignore && matches!(word.state(), State::Closed | State::Observe) {
-            for meter in &self.meters {
-                let bad = if meter.slower_than.is_some() {
-                    is_slow(meter.slower_than, settled.took)
-                } else {
-                    failed
-                };
-                let current = || self.current(tag);
-                let counted = meter
-                    .calls
-                    .record(tag.generation(), now, stripe, bad, current);
-                if let Some(bad) = counted {
-                    spoiled += usize::from(bad.spoiled);
-                    if tripped.is_none() && meter.is_over(bad.tally) {
-                        tripped = Some((meter.reason(), bad.tally));
-                    }
-                }
-            }
-            settled.spoiled = spoiled != 0 && spoiled == self.meters.len();
+            let current = || self.current(tag);
+            let (generation, took) = (tag.generation(), settled.took);
+            let counted = self
+                .rules
+                .record(generation, now, stripe, failed, took, current);
+            settled.spoiled = counted.spoiled;
+            tripped = counted.tripped;
         }
 
         let reason = tripped.map(|(reason, _)| reason);
@@ -452,23 +381,5 @@ impl Core {
                 Err(other) => word = other,
             }
         }
-    }
-}
-
-fn is_slow(limit: Option<u64>, took: Option<u64>) -> bool {
-    limit.zip(took).is_some_and(|(limit, took)| limit <= took)
-}
-
-impl Meter {
-    const fn reason(&self) -> Reason {
-        match self.slower_than {
-            Some(_) => Reason::SlowRate,
-            None => Reason::FailureRate,
-        }
-    }
-
-    const fn is_over(&self, tally: Tally) -> bool {
-        self.min_calls <= tally.total
-            && self.rate as u64 * tally.total as u64 <= tally.bad as u64 * 10_000
     }
 }

@@ -124,7 +124,7 @@ impl<L: Layout> Driver<L> {
             deadline_ms: millis_rounded_up(left),
         };
         if self.mux.in_flight() > 0 {
-            // Callers come in bursts: their answers did.
+            // Others may start too: callers who were answered together often call again together.
             self.transport.gather();
         }
         let start = self.transport.queued();

@@ -173,6 +173,28 @@ async fn what_breaks_a_frame_closes_without_an_answer() {
     }
 }
 
+/// The answer waits for others that may be about to follow, and finds the garbage meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_before_a_frame_that_breaks_is_written() {
+    let Served { mut peer, .. } = greeted().await;
+    let mut bytes = BytesMut::new();
+    // Two fill the window, so that what comes behind the third is not looked at before an answer.
+    for (id, text) in [(2, "wait 10"), (3, "never"), (4, "never")] {
+        let (kind, payload) = word(text).encode().unwrap();
+        let head = Head {
+            kind,
+            id,
+            deadline_ms: 0,
+        };
+        let codec = Codec::new(LAYOUT);
+        codec.write(head, &payload, &mut bytes).unwrap();
+    }
+    bytes.extend_from_slice(&[0xff; 64]);
+    peer.frames.get_mut().write_all(&bytes).await.unwrap();
+    assert_eq!(peer.expect("wait 10").await, 2);
+    assert!(peer.is_closed().await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn hello_comes_first_and_soon() {
     let start = Instant::now();
