@@ -22,6 +22,8 @@ use super::row::Row;
 use crate::slot::SLOTS;
 use crate::store::Burial;
 
+#[cfg(test)]
+mod filling;
 mod guard;
 mod lease;
 mod message;
@@ -59,6 +61,8 @@ pub(crate) struct Settings {
 
 /// Between two polls of a relay that is woken all the time, whatever its poll is set to.
 const WAKE_GAP: Duration = Duration::from_millis(2);
+/// How long a group's rows wait to fill a transaction while other groups have theirs.
+const FILL_MAX: Duration = Duration::from_secs(1);
 /// Between two deletes of less than a batch.
 const DELETE_GAP: Duration = Duration::from_millis(10);
 /// A retry of what the database or the broker refused.
@@ -193,6 +197,8 @@ pub(crate) struct Core<P> {
     open_delay: Duration,
     /// By group; one only, unless groups are fenced apart.
     pending: Vec<VecDeque<Row>>,
+    /// Of each group whose rows wait until they fill a transaction.
+    fill_until: Vec<Option<Moment>>,
     next_batch: u64,
     in_flight: BTreeMap<u64, Arc<Batch>>,
     /// Rows of refused requests, by slot; a generation of single requests finds the culprit.
@@ -271,6 +277,7 @@ impl<P: Clone> Core<P> {
             open_at: Moment::ZERO,
             open_delay: RETRY_MIN,
             pending: (0..groups).map(|_| VecDeque::new()).collect(),
+            fill_until: vec![None; groups],
             next_batch: 0,
             in_flight: BTreeMap::new(),
             suspects: HashMap::new(),
@@ -365,6 +372,13 @@ impl<P: Clone> Core<P> {
         }
         if self.producer == Producer::Absent && self.open_at > Moment::ZERO {
             at(self.open_at);
+        }
+        if self.producer == Producer::Open && !self.stops() {
+            let groups = self.pending.iter().zip(&self.fill_until);
+            groups
+                .filter(|(rows, _)| !rows.is_empty())
+                .filter_map(|(_, until)| *until)
+                .for_each(&mut at);
         }
         if !self.reader_open && !self.reader_opening {
             at(self.reader_at);

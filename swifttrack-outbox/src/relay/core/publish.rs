@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{
-    Action, BLOCKED_KEYS_MAX, Batch, Core, DELETE_GAP, FLUSH_MAX, Fate, Gone, Guard, HALVINGS_MAX,
-    Moment, Outcome, PROBE_MAX, PROBE_MIN, Packing, Pause, Phase, Poison, Producer, RETRY_MIN, Row,
-    Stopping, Writing,
+    Action, BLOCKED_KEYS_MAX, Batch, Core, DELETE_GAP, FILL_MAX, FLUSH_MAX, Fate, Gone, Guard,
+    HALVINGS_MAX, Moment, Outcome, PROBE_MAX, PROBE_MIN, Packing, Pause, Phase, Poison, Producer,
+    RETRY_MIN, Row, Stopping, Writing,
 };
 use crate::store::{Burial, id_mark};
 
@@ -16,14 +16,17 @@ impl<P: Clone> Core<P> {
         if self.producer != Producer::Open || !trusted || self.stopping != Stopping::No {
             return;
         }
-        for group in 0..self.pending.len() {
+        // Whoever waits longest goes first.
+        let mut groups: Vec<usize> = (0..self.pending.len()).collect();
+        groups.sort_by_key(|group| self.pending[*group].front().map(|row| row.seq));
+        for group in groups {
             loop {
                 let ahead = self
                     .in_flight
                     .values()
                     .filter(|b| usize::from(b.group) == group)
                     .count();
-                if ahead >= self.set.batches_max || self.waits_for_more(group, ahead) {
+                if ahead >= self.set.batches_max || self.waits_for_more(group, ahead, now) {
                     break;
                 }
                 let Some(batch) = self.next_batch(group) else {
@@ -37,9 +40,17 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    /// A transaction costs the same whatever its size, so behind another one it starts full.
-    fn waits_for_more(&self, group: usize, ahead: usize) -> bool {
-        self.set.fence && ahead > 0 && self.pending[group].len() < self.set.batch_rows
+    /// A transaction costs the same whatever its size, so it starts full behind another one of
+    /// its group, and in a backlog for a while behind those of other groups.
+    fn waits_for_more(&mut self, group: usize, ahead: usize, now: Moment) -> bool {
+        let pending = self.pending[group].len();
+        if !self.set.fence || pending == 0 || pending >= self.set.batch_rows {
+            return false;
+        }
+        ahead > 0
+            || !self.in_flight.is_empty()
+                && self.has_backlog()
+                && now < *self.fill_until[group].get_or_insert(now + FILL_MAX)
     }
 
     /// A generation of single requests ends when nothing is under suspicion any more. Suspects
@@ -70,6 +81,7 @@ impl<P: Clone> Core<P> {
     }
 
     fn next_batch(&mut self, group: usize) -> Option<Arc<Batch>> {
+        self.fill_until[group] = None;
         let mut rows = Vec::new();
         let mut suspects = match self.packing {
             Packing::Single => self.suspects_left(),

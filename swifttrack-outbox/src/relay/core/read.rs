@@ -47,6 +47,7 @@ impl<P: Clone> Core<P> {
         for queue in &mut self.pending {
             queue.clear();
         }
+        self.fill_until.fill(None);
     }
 
     pub(super) fn page(&mut self, page: Page<P>, now: Moment) {
@@ -186,6 +187,14 @@ impl<P: Clone> Core<P> {
                 .iter()
                 .all(|queue| queue.len() < self.set.batch_rows)
             && self.rows_held() < self.set.rows_max
+    }
+
+    /// There is more than a batch, or a page, that could go now.
+    pub(super) fn has_backlog(&self) -> bool {
+        let pending: usize = self.pending.iter().map(|queue| queue.len()).sum();
+        pending >= self.set.batch_rows
+            || matches!(self.cursor, Cursor::Scan { .. } | Cursor::Window { .. })
+                && (self.reading || self.may_read())
     }
 
     /// The next read is a poll, and only time keeps it back.
