@@ -277,7 +277,7 @@ fn take(state: &mut State, link: &Link, row: &Row) -> Fate {
         topic: row.topic.to_string(),
         key: row.key.clone(),
         event_type: row.kind.to_string(),
-        payload: row.payload.clone(),
+        payload: row.payload.as_deref().map(<[u8]>::to_vec),
         headers,
     };
     if let Some(reason) = state.refuse.as_ref().and_then(|refuse| refuse(&record)) {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::{Doing, Error, Kind};
 use crate::ops::{Backlog, BlockedKey, DeadEvent, SlotOwner};
-use crate::relay::row::{Interner, Row};
+use crate::relay::row::{Row, Shared};
 
 mod keeper;
 #[cfg(test)]
@@ -302,14 +302,16 @@ macro_rules! row_columns {
 pub(crate) use row_columns;
 
 /// Decodes [`row_columns`] beginning at column `at`.
-fn decode(row: &PgRow, at: usize, texts: &mut Interner) -> Result<Row, sqlx::Error> {
+fn decode(row: &PgRow, at: usize, shared: &mut Shared) -> Result<Row, sqlx::Error> {
     Ok(Row {
         seq: row.try_get(at)?,
         id: row.try_get(at + 1)?,
-        topic: texts.get(row.try_get(at + 2)?),
+        topic: shared.text(row.try_get(at + 2)?),
         key: row.try_get(at + 3)?,
-        kind: texts.get(row.try_get(at + 4)?),
-        payload: row.try_get(at + 5)?,
+        kind: shared.text(row.try_get(at + 4)?),
+        payload: row
+            .try_get::<Option<&[u8]>, _>(at + 5)?
+            .map(|bytes| shared.payload(bytes)),
         headers: row.try_get(at + 6)?,
         trace: row.try_get(at + 7)?,
         slot: row.try_get::<i16, _>(at + 8)? as u8,

@@ -198,7 +198,7 @@ pub(super) fn send(
         record = record.partition(partition);
     }
     if let Some(payload) = &row.payload {
-        record = record.payload(payload.as_slice());
+        record = record.payload(payload.as_ref());
     }
     match producer.send(record) {
         Ok(()) => Sent::Queued,

@@ -334,7 +334,7 @@ mod tests {
             topic: "t".into(),
             key: "k".into(),
             kind: "T".into(),
-            payload: Some(number.to_string().into_bytes()),
+            payload: Some(number.to_string().into()),
             headers: None,
             trace: None,
             created_ms: 0,

@@ -6,12 +6,14 @@
 //! open beside it; a row of a late commit is found, and found once.
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use futures_util::stream::BoxStream;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::{Snapshot, decode, row_columns};
 use crate::error::{Doing, Error};
-use crate::relay::row::Interner;
+use crate::relay::row::Shared;
 use crate::store::{Page, PageLimit, Position, Read, Reader};
 
 const BEGIN: &str = "SELECT pg_current_snapshot()::text";
@@ -45,6 +47,9 @@ macro_rules! columns {
         )
     };
 }
+
+/// In each answer; that of NEW has its snapshot after them.
+const ROW_COLUMNS: usize = 10;
 
 macro_rules! given {
     () => {
@@ -140,33 +145,34 @@ impl Reader for PostgresReader {
             });
         }
         let (rows, bytes) = (i64::from(limit.rows), limit.bytes as i64);
-        let found = match read {
+        match read {
             Read::Begin => {
                 let now: String = sqlx::query_scalar(BEGIN)
                     .fetch_one(&mut self.conn)
                     .await
                     .doing("taking a snapshot")?;
-                return Ok(Page {
+                Ok(Page {
                     rows: Vec::new(),
                     more: false,
                     to: Some(Position::Snapshot(snapshot(&now)?)),
-                });
+                })
             }
             Read::Backlog {
                 slots,
                 paused,
                 at,
                 after,
-            } => sqlx::query(BACKLOG)
-                .bind(after)
-                .bind(bits(slots))
-                .bind(of(at).text())
-                .bind(paused)
-                .bind(rows)
-                .bind(bytes)
-                .fetch_all(&mut self.conn)
-                .await
-                .doing("reading the backlog")?,
+            } => {
+                let found = sqlx::query(BACKLOG)
+                    .bind(after)
+                    .bind(bits(slots))
+                    .bind(of(at).text())
+                    .bind(paused)
+                    .bind(rows)
+                    .bind(bytes)
+                    .fetch(&mut self.conn);
+                page(found, limit, "reading the backlog").await
+            }
             Read::New { slots, since } => {
                 let since = of(since);
                 let found = sqlx::query(NEW)
@@ -175,52 +181,48 @@ impl Reader for PostgresReader {
                     .bind(bits(slots))
                     .bind(rows)
                     .bind(bytes)
-                    .fetch_all(&mut self.conn)
-                    .await
-                    .doing("reading new rows")?;
-                let now: String = found
-                    .first()
-                    .ok_or(sqlx::Error::RowNotFound)
-                    .and_then(|row| row.try_get(10))
-                    .doing("reading the snapshot")?;
-                let mut page = page(&found, limit)?;
-                page.to = Some(Position::Snapshot(snapshot(&now)?));
-                return Ok(page);
+                    .fetch(&mut self.conn);
+                page(found, limit, "reading new rows").await
             }
             Read::More {
                 slots,
                 since,
                 to,
                 after,
-            } => sqlx::query(MORE)
-                .bind(after)
-                .bind(bits(slots))
-                .bind(of(since).text())
-                .bind(of(to).text())
-                .bind(rows)
-                .bind(bytes)
-                .fetch_all(&mut self.conn)
-                .await
-                .doing("reading more rows")?,
-        };
-        page(&found, limit)
+            } => {
+                let found = sqlx::query(MORE)
+                    .bind(after)
+                    .bind(bits(slots))
+                    .bind(of(since).text())
+                    .bind(of(to).text())
+                    .bind(rows)
+                    .bind(bytes)
+                    .fetch(&mut self.conn);
+                page(found, limit, "reading more rows").await
+            }
+        }
     }
 }
 
-fn page(found: &[PgRow], limit: PageLimit) -> Result<Page<Position>, Error> {
-    let mut texts = Interner::default();
-    let mut rows = Vec::with_capacity(found.len());
-    let mut bytes = 0;
-    for row in found {
+/// Decodes each row as it comes: what sqlx allocates for one is used again for the next.
+async fn page(
+    mut found: BoxStream<'_, Result<PgRow, sqlx::Error>>,
+    limit: PageLimit,
+    reading: &'static str,
+) -> Result<Page<Position>, Error> {
+    let mut shared = Shared::default();
+    let (mut rows, mut bytes, mut to) = (Vec::new(), 0, None);
+    while let Some(row) = found.try_next().await.doing(reading)? {
+        if to.is_none() && row.len() > ROW_COLUMNS {
+            let now: &str = row.try_get(ROW_COLUMNS).doing("reading the snapshot")?;
+            to = Some(Position::Snapshot(snapshot(now)?));
+        }
         // The row of a NEW that found nothing has a snapshot only.
-        if row
-            .try_get::<Option<i64>, _>(0)
-            .doing("decoding a row")?
-            .is_none()
-        {
+        let seq: Option<i64> = row.try_get(0).doing("decoding a row")?;
+        if seq.is_none() {
             continue;
         }
-        let row = decode(row, 0, &mut texts).doing("decoding a row")?;
+        let row = decode(&row, 0, &mut shared).doing("decoding a row")?;
         bytes += row.payload.as_ref().map_or(0, |p| p.len() as u64) + ROW_BYTES;
         rows.push(row);
     }
@@ -228,7 +230,7 @@ fn page(found: &[PgRow], limit: PageLimit) -> Result<Page<Position>, Error> {
         // It ends at a bound, and not for want of rows; if by chance both, the next is empty.
         more: rows.len() >= limit.rows as usize || bytes >= limit.bytes,
         rows,
-        to: None,
+        to,
     })
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{decode, json, now, row_columns};
 use crate::error::{Doing, Error};
-use crate::relay::row::Interner;
+use crate::relay::row::Shared;
 use crate::store::{BLOCKED_MAX, Holding, Keeper, Lessee, REPLAYS_MAX, share};
 
 /// Again with the same id: the answer to the first was lost.
@@ -116,10 +116,10 @@ impl Keeper for SqliteKeeper {
         .await
         .doing("reading replays")?;
         tx.commit().await.doing("renewing the lease")?;
-        let mut texts = Interner::default();
+        let mut shared = Shared::default();
         let mut rows = Vec::with_capacity(replays.len());
         for row in &replays {
-            let mut row = decode(row, 0, &mut texts).doing("decoding a dead row")?;
+            let mut row = decode(row, 0, &mut shared).doing("decoding a dead row")?;
             row.replayed = true;
             rows.push(row);
         }

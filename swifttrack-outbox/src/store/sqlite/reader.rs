@@ -5,7 +5,7 @@ use sqlx::{Row as _, SqlitePool};
 
 use super::{decode, json, row_columns};
 use crate::error::{Doing, Error};
-use crate::relay::row::Interner;
+use crate::relay::row::Shared;
 use crate::store::{Page, PageLimit, Position, Read, Reader};
 
 const BEGIN: &str = "SELECT coalesce(max(seq), 0) FROM outbox";
@@ -101,10 +101,10 @@ impl Reader for SqliteReader {
                 (found, Some(of(since)))
             }
         };
-        let mut texts = Interner::default();
+        let mut shared = Shared::default();
         let rows = found
             .iter()
-            .map(|row| decode(row, 1, &mut texts))
+            .map(|row| decode(row, 1, &mut shared))
             .collect::<Result<Vec<_>, _>>()
             .doing("decoding a row")?;
         let matched: i64 = found.first().map_or(0, |row| row.get(0));
