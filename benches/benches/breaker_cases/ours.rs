@@ -32,6 +32,9 @@ pub(super) fn cases() -> Vec<Case> {
         ours("no circuit, one look at the clock", || {
             function(|_| black_box(Some(Instant::now())).is_some(), true)
         }),
+        ours("no circuit, arithmetic", || {
+            function(|request| arithmetic(request) != 0, true)
+        }),
         ours("ours, run of failures", || closed(RUN)),
         ours("ours, run of failures, plain", || plain(RUN, true)),
         ours("ours, last 40 calls", || closed(LAST_40)),
@@ -60,6 +63,19 @@ pub(super) fn cases() -> Vec<Case> {
             service(stack.service(NoOp), true)
         }),
     ]
+}
+
+/// About as long as a call through a circuit, and nothing is shared: if two threads of this take
+/// longer than one, the machine's processors share a core.
+fn arithmetic(seed: u64) -> u64 {
+    let mut lanes = [1, 2, 3, 4].map(|lane| seed ^ lane);
+    for _ in 0..6 {
+        lanes = lanes.map(|lane| {
+            let mixed = black_box(lane).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            mixed ^ (mixed >> 29)
+        });
+    }
+    lanes.iter().fold(1, |sum, lane| sum | lane)
 }
 
 fn closed(config: BreakerConfig) -> Circuit {
