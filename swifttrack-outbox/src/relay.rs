@@ -39,7 +39,8 @@ pub enum Fencing {
     Lease,
     /// Each batch is a Kafka transaction that also lists what it published, and each group of
     /// slots has a `transactional.id`: exactly once for readers with
-    /// `isolation.level=read_committed`, who see neither stale nor repeated records.
+    /// `isolation.level=read_committed`, who see neither stale nor repeated records. In a backlog
+    /// transactions wait for each other, up to a second, so that they are full.
     KafkaTransactions,
 }
 

@@ -31,6 +31,8 @@ mod publish;
 mod read;
 #[cfg(test)]
 mod simulation;
+mod stop;
+mod write;
 
 pub(crate) use guard::Guard;
 pub(crate) use message::{Action, Batch, Event, Fate, Outcome, Packing};
@@ -440,48 +442,6 @@ impl<P: Clone> Core<P> {
         self.drive_publish(now, todo);
         self.drive_reads(now, todo);
         self.drive_probes(now, todo);
-    }
-
-    fn drive_stop(&mut self, now: Moment, todo: &mut Vec<Action<P>>) {
-        match self.stopping {
-            Stopping::Draining { until } => {
-                let late = now >= until;
-                let idle =
-                    self.in_flight.is_empty() && !self.has_writes() && self.writing.is_none();
-                if !idle && !late {
-                    return;
-                }
-                match self.producer {
-                    Producer::Open => {
-                        self.close(if late { Duration::ZERO } else { FLUSH_MAX }, todo)
-                    }
-                    Producer::Closing => {}
-                    Producer::Absent if !self.keeping => {
-                        // Rows that may still be on their way keep their slots until the lease
-                        // runs out.
-                        self.stopping = Stopping::Leaving { clean: idle };
-                        if idle && self.registered {
-                            self.keeping = true;
-                            todo.push(Action::Leave { life: self.life });
-                        } else {
-                            self.stopping = Stopping::Done;
-                            todo.push(Action::Stopped { clean: idle });
-                        }
-                    }
-                    Producer::Absent => {
-                        if late {
-                            self.stopping = Stopping::Done;
-                            todo.push(Action::Stopped { clean: false });
-                        }
-                    }
-                }
-            }
-            Stopping::Leaving { clean } if !self.keeping => {
-                self.stopping = Stopping::Done;
-                todo.push(Action::Stopped { clean });
-            }
-            _ => {}
-        }
     }
 
     fn stops(&self) -> bool {

@@ -7,6 +7,7 @@ use swifttrack_outbox::{Fencing, append};
 
 use super::args::{Args, Held};
 use super::pool::event;
+use super::recorder::seen;
 use super::setting::{Setting, median, ratio, whole};
 use super::{Error, bare};
 
@@ -50,10 +51,11 @@ fn beside(setting: &Setting, args: &Args) -> Result<f64, Error> {
 /// of 5,000, the default.
 pub(crate) async fn exactly_once(setting: &Setting, args: &Args) -> Result<Value, Error> {
     let (mut once, mut least, mut producer) = (Vec::new(), Vec::new(), Vec::new());
-    let mut ratios = Vec::new();
+    let (mut ratios, mut transactions) = (Vec::new(), Vec::new());
     for round in 0..args.rounds {
         least.push(warm_rate(setting, args, 1, Fencing::Lease).await?);
         once.push(warm_rate(setting, args, 1, Fencing::KafkaTransactions).await?);
+        transactions.push(seen().oldest_ms().len() as f64);
         producer.push(beside(setting, args)?);
         ratios.push(once[round] / least[round]);
         println!(
@@ -68,6 +70,7 @@ pub(crate) async fn exactly_once(setting: &Setting, args: &Args) -> Result<Value
         "relay_rows_per_s": median(&once).round(),
         "at_least_once_rows_per_s": median(&least).round(),
         "ratio_to_at_least_once": ratio(median(&ratios), 1.0),
+        "rows_per_transaction": (args.rows as f64 / median(&transactions)).round(),
         "producer_rows_per_s": median(&producer).round(),
         "ratio": ratio(median(&once), median(&producer)),
         "p50_ms": latency.from_commit.at(0.50),

@@ -172,9 +172,12 @@ impl<P: Clone> Core<P> {
     }
 
     fn rows_held(&self) -> usize {
-        let pending: usize = self.pending.iter().map(|queue| queue.len()).sum();
         let in_flight: usize = self.in_flight.values().map(|b| b.rows.len()).sum();
-        pending + in_flight + self.undeleted.len()
+        self.rows_pending() + in_flight + self.undeleted.len()
+    }
+
+    fn rows_pending(&self) -> usize {
+        self.pending.iter().map(|queue| queue.len()).sum()
     }
 
     fn may_read(&self) -> bool {
@@ -191,8 +194,7 @@ impl<P: Clone> Core<P> {
 
     /// There is more than a batch, or a page, that could go now.
     pub(super) fn has_backlog(&self) -> bool {
-        let pending: usize = self.pending.iter().map(|queue| queue.len()).sum();
-        pending >= self.set.batch_rows
+        self.rows_pending() >= self.set.batch_rows
             || matches!(self.cursor, Cursor::Scan { .. } | Cursor::Window { .. })
                 && (self.reading || self.may_read())
     }
