@@ -37,22 +37,16 @@ pub(crate) fn get<T: 'static>(value: &Value) -> &T {
         .expect("a reference knows the type of its value")
 }
 
-/// A step's input, made from what its saga has so far.
-pub(crate) type Input = Box<dyn Any + Send + Sync>;
-
 pub(crate) trait ErasedStep: Send + Sync {
-    fn input(&self, scope: &Scope<'_>) -> Input;
+    /// The step's input, made from what its saga has so far.
+    fn input(&self, scope: &Scope<'_>) -> Value;
 
-    fn run(
-        self: Arc<Self>,
-        attempt: Attempt,
-        input: Arc<Input>,
-    ) -> BoxFuture<Result<Value, StepError>>;
+    fn run(self: Arc<Self>, attempt: Attempt, input: Value) -> BoxFuture<Result<Value, StepError>>;
 
     fn resolve(
         self: Arc<Self>,
         attempt: Attempt,
-        input: Arc<Input>,
+        input: Value,
     ) -> BoxFuture<Result<Resolution<Value>, NotYet>>;
 }
 
@@ -60,7 +54,7 @@ pub(crate) trait ErasedUndo: Send + Sync {
     fn undo(
         self: Arc<Self>,
         attempt: Attempt,
-        input: Arc<Input>,
+        input: Value,
         evidence: Evidence<Value>,
     ) -> BoxFuture<Result<(), NotYet>>;
 }
@@ -77,12 +71,6 @@ pub(crate) struct BoundForward<S, In> {
     pub(crate) input: Bind<In>,
 }
 
-fn typed<In: 'static>(input: &Input) -> &In {
-    input
-        .downcast_ref()
-        .expect("a step's input has its own type")
-}
-
 fn erase<T: Send + Sync + 'static>(resolution: Resolution<T>) -> Resolution<Value> {
     match resolution {
         Resolution::Done(output) => Resolution::Done(Arc::new(output) as Value),
@@ -94,17 +82,13 @@ fn erase<T: Send + Sync + 'static>(resolution: Resolution<T>) -> Resolution<Valu
 }
 
 impl<S: Step> ErasedStep for Bound<S, S::In> {
-    fn input(&self, scope: &Scope<'_>) -> Input {
-        Box::new((self.input)(scope))
+    fn input(&self, scope: &Scope<'_>) -> Value {
+        Arc::new((self.input)(scope))
     }
 
-    fn run(
-        self: Arc<Self>,
-        attempt: Attempt,
-        input: Arc<Input>,
-    ) -> BoxFuture<Result<Value, StepError>> {
+    fn run(self: Arc<Self>, attempt: Attempt, input: Value) -> BoxFuture<Result<Value, StepError>> {
         Box::pin(async move {
-            let output = self.step.run(&attempt, typed(&input)).await?;
+            let output = self.step.run(&attempt, get(&input)).await?;
             Ok(Arc::new(output) as Value)
         })
     }
@@ -112,27 +96,23 @@ impl<S: Step> ErasedStep for Bound<S, S::In> {
     fn resolve(
         self: Arc<Self>,
         attempt: Attempt,
-        input: Arc<Input>,
+        input: Value,
     ) -> BoxFuture<Result<Resolution<Value>, NotYet>> {
         Box::pin(async move {
-            let answer = self.step.resolve(&attempt, typed(&input)).await?;
+            let answer = self.step.resolve(&attempt, get(&input)).await?;
             Ok(erase(answer))
         })
     }
 }
 
 impl<S: ForwardStep> ErasedStep for BoundForward<S, S::In> {
-    fn input(&self, scope: &Scope<'_>) -> Input {
-        Box::new((self.input)(scope))
+    fn input(&self, scope: &Scope<'_>) -> Value {
+        Arc::new((self.input)(scope))
     }
 
-    fn run(
-        self: Arc<Self>,
-        attempt: Attempt,
-        input: Arc<Input>,
-    ) -> BoxFuture<Result<Value, StepError>> {
+    fn run(self: Arc<Self>, attempt: Attempt, input: Value) -> BoxFuture<Result<Value, StepError>> {
         Box::pin(async move {
-            let output = self.step.run(&attempt, typed(&input)).await?;
+            let output = self.step.run(&attempt, get(&input)).await?;
             Ok(Arc::new(output) as Value)
         })
     }
@@ -140,10 +120,10 @@ impl<S: ForwardStep> ErasedStep for BoundForward<S, S::In> {
     fn resolve(
         self: Arc<Self>,
         attempt: Attempt,
-        input: Arc<Input>,
+        input: Value,
     ) -> BoxFuture<Result<Resolution<Value>, NotYet>> {
         Box::pin(async move {
-            let answer = self.step.resolve(&attempt, typed(&input)).await?;
+            let answer = self.step.resolve(&attempt, get(&input)).await?;
             Ok(erase(answer))
         })
     }
@@ -153,7 +133,7 @@ impl<S: Compensate> ErasedUndo for Bound<S, S::In> {
     fn undo(
         self: Arc<Self>,
         attempt: Attempt,
-        input: Arc<Input>,
+        input: Value,
         evidence: Evidence<Value>,
     ) -> BoxFuture<Result<(), NotYet>> {
         Box::pin(async move {
@@ -161,7 +141,7 @@ impl<S: Compensate> ErasedUndo for Bound<S, S::In> {
                 Evidence::Done(output) => Evidence::Done(get::<S::Out>(output)),
                 Evidence::Maybe => Evidence::Maybe,
             };
-            self.step.undo(&attempt, typed(&input), evidence).await
+            self.step.undo(&attempt, get(&input), evidence).await
         })
     }
 }

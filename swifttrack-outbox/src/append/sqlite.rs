@@ -27,8 +27,8 @@ pub const APPEND_KEYS_SQL: &str = "\
 INSERT INTO outbox_key (key) SELECT value FROM json_each(?1) WHERE true \
 ON CONFLICT DO NOTHING";
 
-/// Rows in one statement without keys: few sizes, so that each is prepared once and kept.
-const PLAIN_ROWS: [usize; 3] = [128, 16, 1];
+/// Rows in one statement without keys: their 8 columns are well within SQLite's 32,766 parameters.
+const PLAIN_ROWS_MAX: usize = 512;
 
 impl Connection for SqliteConnection {}
 
@@ -65,18 +65,18 @@ impl Sealed for SqliteConnection {
     }
 }
 
-/// As parameters, since a JSON text is read again for each value of a row.
+/// As parameters, since a JSON text is read again for each value of a row. There is room for the
+/// next power of two, so that few forms are prepared and kept; what is not bound is null, and no
+/// row of nulls is written.
 async fn write_plain(conn: &mut SqliteConnection, events: &[&Event]) -> Result<u64, Error> {
     let mut written = 0;
-    let mut rest = events;
-    while let Some(rows) = PLAIN_ROWS.into_iter().find(|rows| *rows <= rest.len()) {
-        let (chunk, later) = rest.split_at(rows);
-        rest = later;
-        let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+    for chunk in events.chunks(PLAIN_ROWS_MAX) {
+        let places = vec!["(?,?,?,?,?,?,?,?)"; chunk.len().next_power_of_two()].join(",");
         // Only question marks vary.
         let mut query = sqlx::query(AssertSqlSafe(format!(
             "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, \
-             tracingspancontext, slot) VALUES {places}"
+             tracingspancontext, slot) \
+             SELECT * FROM (VALUES {places}) WHERE column1 IS NOT NULL"
         )));
         for event in chunk {
             query = query

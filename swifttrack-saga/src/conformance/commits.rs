@@ -269,3 +269,38 @@ pub async fn a_full_batch_is_one_commit(store: &dyn Store) {
     let outcomes = owner.commit(store, steps).await;
     assert!(outcomes.iter().all(|o| matches!(o, Outcome::Committed)));
 }
+
+/// Starts, then ends, with three rows each: nothing is left out, whatever the number.
+pub async fn a_batch_of_any_size_is_written_whole(store: &dyn Store) {
+    let owner = Owner::of(store).await;
+    for size in [1, 2, 3, 31, 33, 171, 500] {
+        let mut starts: Vec<_> = (0..size)
+            .map(|i| start(&owner.leases[i % 64], &format!("{size} {i}"), b"input"))
+            .collect();
+        for change in &mut starts {
+            change.rows = vec![row(1), row(2), row(3)];
+        }
+        let sagas: Vec<_> = starts.iter().map(|change| change.saga).collect();
+        let outcomes = owner.commit(store, starts).await;
+        assert!(outcomes.iter().all(|o| matches!(o, Outcome::Committed)));
+        let running = store.load(&sagas).await.expect("a load");
+        assert_eq!(running.len(), size);
+        for saga in &running {
+            assert_eq!(saga.journal, [row(1), row(2), row(3)], "{}", saga.id);
+        }
+        let ends = running.iter().map(|saga| {
+            let mut change = owner.next(saga);
+            change.rows = vec![row(4), row(5), row(6)];
+            change.head = ENDED;
+            change
+        });
+        let outcomes = owner.commit(store, ends.collect()).await;
+        assert!(outcomes.iter().all(|o| matches!(o, Outcome::Committed)));
+        let running = store.load(&sagas).await.expect("a load");
+        assert!(running.is_empty(), "{} of {size}", running.len());
+        for saga in sagas {
+            let rows = store.history(saga, 0, 100).await.expect("a history");
+            assert_eq!(rows.len(), 6);
+        }
+    }
+}

@@ -62,7 +62,8 @@ macro_rules! store_conformance {
                 the_end_takes_the_head_and_leaves_the_journal
                 a_commit_can_be_read_back
                 empty_payloads_are_not_absent_ones
-                a_full_batch_is_one_commit;
+                a_full_batch_is_one_commit
+                a_batch_of_any_size_is_written_whole;
             starts: a_shape_is_kept_as_it_was_first_seen
                 the_same_start_twice_is_one_saga
                 another_input_is_told

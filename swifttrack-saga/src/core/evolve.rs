@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::core::entry::{Entry, EntryKind};
 use crate::core::state::{Heard, Phase, State, Status, is_step};
 use crate::definition::{Definition, Kind, Undo};
@@ -9,17 +11,20 @@ use crate::hook::Failure;
 use crate::policy::Late;
 use crate::store::Timestamp;
 
+/// Some nodes of a saga: mostly one, and eight are no larger than a vector.
+pub(crate) type Places = SmallVec<[u16; 8]>;
+
 /// What follows from an entry once it is durable.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Effects {
     /// Steps to start, in this order.
-    pub(crate) starts: Vec<u16>,
+    pub(crate) starts: Places,
     /// Those of them that were never allowed to start before.
-    pub(crate) first: Vec<u16>,
+    pub(crate) first: Places,
     /// Undos to start.
-    pub(crate) undoes: Vec<u16>,
+    pub(crate) undoes: Places,
     /// Nodes that have given something.
-    pub(crate) outputs: Vec<(u16, Output)>,
+    pub(crate) outputs: SmallVec<[(u16, Output); 1]>,
     /// It ended.
     pub(crate) over: Option<Over>,
 }

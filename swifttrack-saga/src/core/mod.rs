@@ -19,7 +19,7 @@ mod tell;
 
 pub(crate) use self::decide::{Body, Given, Illegal, Input, Limits, Refusal, pending};
 pub(crate) use self::entry::{Entry, EntryKind, Unreadable, version_in};
-pub(crate) use self::evolve::{Effects, Output};
+pub(crate) use self::evolve::{Effects, Output, Places};
 pub(crate) use self::state::{ENDED_COMPLETED, NodeState, Phase, State, Status};
 pub(crate) use self::tell::{end_of, tell};
 

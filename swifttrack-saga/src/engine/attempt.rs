@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::core::{self, Refusal};
 use crate::definition::Undo;
 use crate::engine::live::Live;
-use crate::erased::{Codec, ErasedStep, ErasedUndo, Input, Value};
+use crate::erased::{Codec, ErasedStep, ErasedUndo, Value};
 use crate::error::{Class, NotYet, StepError};
 use crate::graph::Action;
 use crate::guard::Guard;
@@ -116,9 +116,10 @@ impl Work {
             _ => plan.policy.expect("what runs is a step"),
         };
         let attempt = Attempt {
+            // At its size, where `format!` would find that out as it goes.
             key: match undo {
-                true => format!("{}:{name}:undo", live.id),
-                false => format!("{}:{name}", live.id),
+                true => [&live.id, ":", name, ":undo"].concat(),
+                false => [&live.id, ":", name].concat(),
             },
             number: node.attempt,
             deadline: Instant::now() + policy.attempt_timeout,
@@ -129,7 +130,7 @@ impl Work {
         let Action::Step(step, compensate) = &work.action else {
             unreachable!("what runs is a step")
         };
-        let input = Arc::new(step.input(&live.registered.scope(&live.input, &live.values)));
+        let input = step.input(&live.registered.scope(&live.input, &live.values));
         if undo {
             let known = live.values[usize::from(place)].clone();
             return Self::Backward(Box::new(Backward {
@@ -166,7 +167,7 @@ pub(crate) struct Forward {
     step: Arc<dyn ErasedStep>,
     codec: Codec,
     attempt: Attempt,
-    input: Arc<Input>,
+    input: Value,
     /// An earlier attempt may have had an effect: ask first.
     ask: bool,
     timeout: Duration,
@@ -176,7 +177,7 @@ pub(crate) struct Forward {
 pub(crate) struct Backward {
     undo: Arc<dyn ErasedUndo>,
     attempt: Attempt,
-    input: Arc<Input>,
+    input: Value,
     evidence: Evidence<Value>,
 }
 

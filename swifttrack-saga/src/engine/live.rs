@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokio::task::AbortHandle;
 use tracing::Span;
 use uuid::Uuid;
 
 use crate::core::{
-    self, Effects, Entry, Given, Illegal, Input, Limits, NodeState, Output, Phase, State, Status,
-    Unreadable,
+    self, Effects, Entry, Given, Illegal, Input, Limits, NodeState, Output, Phase, Places, State,
+    Status, Unreadable,
 };
 use crate::definition::Definition;
 use crate::engine::registry::Registered;
@@ -55,10 +56,10 @@ pub(crate) struct Live {
 pub(crate) struct Pending {
     pub(crate) rows: Vec<Row>,
     pub(crate) transitions: Vec<Transition>,
-    pub(crate) starts: Vec<u16>,
-    pub(crate) undoes: Vec<u16>,
+    pub(crate) starts: Places,
+    pub(crate) undoes: Places,
     /// Results of attempts, to be decided again if the commit conflicts.
-    pub(crate) inputs: Vec<(Input, Option<Value>)>,
+    pub(crate) inputs: SmallVec<[(Input, Option<Value>); 1]>,
     pub(crate) signals: Vec<i64>,
     pub(crate) requests_until: i64,
 }
@@ -221,7 +222,7 @@ impl Live {
         let keep = is_result.then(|| (input.clone(), value.clone()));
         self.step(input, value, given)?;
         if let (Some(pending), Some(keep)) = (&mut self.pending, keep) {
-            push(&mut pending.inputs, keep);
+            pending.inputs.push(keep);
         }
         while let Some(next) = core::pending(&self.registered.definition, &self.state, limits) {
             self.step(next, None, given)?;

@@ -78,7 +78,7 @@ pub(crate) struct LaneSender {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// An attempt has ended.
-    Report(Box<Report>),
+    Report(Report),
     /// A place at a gate came free for this one.
     Admit(Ticket),
     /// What this one waited for has opened.

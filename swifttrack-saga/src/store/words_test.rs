@@ -207,7 +207,7 @@ async fn every_guard_of_sqlite_is_needed() {
     let cases = cases! {
         // A flush.
         "AND s.epoch = r.column3" => "" breaks leases::a_stale_owner_changes_nothing;
-        "r.column3 WHERE s.owner = ?" => "r.column3 WHERE ? IS NOT NULL"
+        "AND s.owner = r.column4" => ""
             breaks leases::a_released_shard_is_taken_cleanly;
         "AND saga.seq = r.column4" => "" breaks commits::a_stale_seq_changes_nothing;
         "AND saga.ctl = r.column5" => "" breaks commits::a_changed_ctl_conflicts;

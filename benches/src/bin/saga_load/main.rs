@@ -31,6 +31,10 @@ mod workers;
 
 use self::args::{Args, Mode};
 
+/// What a program with an engine should have: see "Allocators" in `benches/README.md`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]

@@ -97,7 +97,7 @@ impl Lane {
                 until: shared.clock.at(until),
                 began,
             };
-            shared.send(lane, Event::Report(Box::new(report)));
+            shared.send(lane, Event::Report(report));
         });
         let span = tracing::info_span!(
             parent: &live.span,

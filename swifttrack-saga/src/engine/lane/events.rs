@@ -23,7 +23,7 @@ const DEFER_LEAST: Duration = Duration::from_secs(5);
 impl Lane {
     pub(super) fn on_event(&mut self, event: Event) {
         match event {
-            Event::Report(report) => self.on_report(*report),
+            Event::Report(report) => self.on_report(report),
             Event::Admit(ticket) => self.admit(ticket),
             Event::Go(ticket) => {
                 self.forget_waiting(ticket.saga, ticket.node);

@@ -14,10 +14,10 @@ use crate::store::{Change, Outcome, StoreError, WorkerId};
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// How a batch is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// As a whole.
-    Assert,
+    /// As a whole, which the first time is made before the connection is ours: others wait
+    /// for it.
+    Assert(Option<Batch>),
     /// One by one, which names the losers.
     Sift,
 }
@@ -31,7 +31,7 @@ pub(super) async fn commit(
 ) -> Result<Vec<Outcome>, StoreError> {
     let items = store.items(changes).await?;
     let mut outcomes: Vec<Option<Outcome>> = vec![None; items.len()];
-    let mut form = Form::Assert;
+    let mut form = Form::Assert(Some(Batch::of(worker, &items)));
     let mut writer = Writer::acquire(store).await?;
     loop {
         let open: Vec<usize> = (0..items.len())
@@ -52,13 +52,13 @@ pub(super) async fn commit(
         match done {
             Ok(()) => {}
             Err(Failed::Known(error)) => {
-                writer.keep();
+                writer.keep().await;
                 return Err(error);
             }
             Err(Failed::Sql(error)) => return Err(store_error(error, phase)),
         }
     }
-    writer.keep();
+    writer.keep().await;
     Ok(outcomes.into_iter().flatten().collect())
 }
 
@@ -94,9 +94,10 @@ impl Flush<'_> {
         let mut tx = conn.begin_with(BEGIN).await?;
         let mut lost = Vec::new();
         let accepted = match form {
-            Form::Assert => {
-                let batch = Batch::new(&self.pick(open));
-                if write(&mut tx, self.worker, batch).await? != Wrote::All {
+            Form::Assert(ready) => {
+                let batch = ready.take();
+                let batch = batch.unwrap_or_else(|| Batch::of(self.worker, &self.pick(open)));
+                if write(&mut tx, batch).await? != Wrote::All {
                     *form = Form::Sift;
                     return Ok(tx.rollback().await?);
                 }
@@ -148,7 +149,7 @@ impl Flush<'_> {
         let mut accepted = Vec::with_capacity(open.len());
         for i in open {
             let item = self.items[*i];
-            match write(conn, self.worker, Batch::new(&[item])).await? {
+            match write(conn, Batch::of(self.worker, &[item])).await? {
                 Wrote::All => accepted.push(*i),
                 Wrote::Fenced => lost.push((*i, Outcome::Fenced)),
                 Wrote::Moved => lost.push((*i, Outcome::Conflict)),

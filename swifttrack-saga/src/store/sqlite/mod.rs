@@ -117,7 +117,7 @@ impl SqliteStore {
             .map_err(failed)?;
         schema::migrate(&mut tx).await?;
         tx.commit().await.map_err(failed)?;
-        writer.keep();
+        writer.keep().await;
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl SqliteStore {
             .map_err(failed)?;
         let value = work(&mut tx).await.map_err(failed)?;
         tx.commit().await.map_err(failed)?;
-        writer.keep();
+        writer.keep().await;
         Ok(value)
     }
 
@@ -298,8 +298,12 @@ impl Writer {
         &mut self.conn
     }
 
-    fn keep(mut self) {
+    /// The pool gets it back in a task of its own, which has its turn here: whoever waits for
+    /// the connection need not wait for what we do next.
+    async fn keep(mut self) {
         self.sound = true;
+        drop(self);
+        tokio::task::yield_now().await;
     }
 }
 

@@ -1,71 +1,71 @@
 //! A batch as rows of values, for the statements of [`write`](super::write).
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Sqlite, query};
+use sqlx::{Arguments as _, Encode, Sqlite, Type, query};
 use uuid::Uuid;
 
 use crate::guard::words;
-use crate::store::{Change, Head};
+use crate::store::{Change, Head, WorkerId};
 
 /// One of the statements in this folder.
 pub(super) fn statement(sql: &'static str) -> Query<'static, Sqlite, SqliteArguments> {
     query(words(sql))
 }
 
-/// Rows of one table.
+/// Rows of one table, as the arguments of statements that take [`ROWS_MAX`] of them each.
 #[derive(Default)]
 pub(super) struct Rows {
-    values: Vec<Value>,
-    count: u64,
+    chunks: Vec<(usize, SqliteArguments)>,
 }
 
-/// What stands in a column.
-pub(super) enum Value {
-    Null,
-    Number(i64),
-    Text(String),
-    Bytes(Vec<u8>),
-}
+/// No statement has more rows: 11 columns of them are well within SQLite's 32,766 parameters.
+pub(super) const ROWS_MAX: usize = 512;
 
 impl Rows {
     /// Adds a row, whose values follow.
     fn row(&mut self) -> &mut Self {
-        self.count += 1;
+        match self.chunks.last_mut() {
+            Some((rows, _)) if *rows < ROWS_MAX => *rows += 1,
+            _ => self.chunks.push((1, SqliteArguments::default())),
+        }
+        self
+    }
+
+    fn value<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) -> &mut Self {
+        let (_, arguments) = self.chunks.last_mut().expect("a row was begun");
+        let added = arguments.add(value);
+        added.expect("numbers, texts and bytes are what SQLite has");
         self
     }
 
     fn number(&mut self, value: impl Into<i64>) -> &mut Self {
-        self.values.push(Value::Number(value.into()));
-        self
+        self.value(value.into())
     }
 
     fn maybe(&mut self, value: Option<i64>) -> &mut Self {
-        self.values.push(value.map_or(Value::Null, Value::Number));
-        self
+        self.value(value)
     }
 
-    fn text(&mut self, value: Option<&str>) -> &mut Self {
-        let text = |text: &str| Value::Text(text.to_owned());
-        self.values.push(value.map_or(Value::Null, text));
-        self
+    /// Shares the text.
+    fn text(&mut self, value: Option<&Arc<str>>) -> &mut Self {
+        self.value(value.cloned())
     }
 
     fn bytes(&mut self, value: Option<&[u8]>) -> &mut Self {
-        let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
-        self.values.push(value.map_or(Value::Null, bytes));
-        self
+        self.value(value.map(<[u8]>::to_vec))
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.count
+        self.chunks.iter().map(|(rows, _)| *rows as u64).sum()
     }
 
-    /// Row after row.
-    pub(super) fn into_values(self) -> Vec<Value> {
-        self.values
+    /// How many rows each statement has, and their values, row after row.
+    pub(super) fn into_chunks(self) -> Vec<(usize, SqliteArguments)> {
+        self.chunks
     }
 }
 
@@ -105,8 +105,9 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(items: &[Item<'_>]) -> Self {
-        let mut batch = Self::default();
+    /// What `items` write if their shards are this worker's.
+    pub(super) fn of(worker: WorkerId, items: &[Item<'_>]) -> Self {
+        let mut batch = Self::unfenced(items);
         let mut leases: Vec<_> = items
             .iter()
             .map(|item| (item.group, item.change.lease.shard, item.change.lease.epoch))
@@ -115,8 +116,15 @@ impl Batch {
         leases.dedup();
         for (group, shard, epoch) in leases {
             let row = batch.fence.row();
-            row.number(group).number(shard).number(epoch);
+            let row = row.number(group).number(shard).number(epoch);
+            row.bytes(Some(worker.0.as_bytes()));
         }
+        batch
+    }
+
+    /// The same, whosever the shards are.
+    pub(super) fn unfenced(items: &[Item<'_>]) -> Self {
+        let mut batch = Self::default();
         for item in items {
             batch.push(item);
         }
@@ -163,7 +171,7 @@ impl Batch {
             let row = self.events.row().bytes(Some(change.saga.as_bytes()));
             let row = row.number(event.seq).number(event.kind).number(event.node);
             let row = row.number(event.at.0).bytes(event.payload.as_deref());
-            row.text(event.facts.as_deref());
+            row.text(event.facts.as_ref());
         }
     }
 }

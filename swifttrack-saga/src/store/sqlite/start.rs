@@ -24,7 +24,7 @@ pub(super) async fn start_in(
         return Err(StoreError::invalid("the change is no start"));
     };
     let items = store.items_in(conn, std::slice::from_ref(change)).await?;
-    let mut batch = Batch::new(&items);
+    let mut batch = Batch::unfenced(&items);
     // Due at once, wherever the change would have it: its owner is found, not told.
     batch.creates = Default::default();
     if matches!(change.head, Head::Live { .. }) {

@@ -1,11 +1,11 @@
 //! The statements of a batch, in the order in which they can say that it must not be.
 
+use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, query};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
-use super::rows::{Batch, Rows, Value};
+use super::rows::{Batch, Rows};
 use crate::guard::words;
-use crate::store::WorkerId;
 
 /// How far a batch came. Whatever is not `All` left the transaction to be rolled back, unless
 /// the batch is one change: then nothing of it is written.
@@ -20,12 +20,8 @@ pub(super) enum Wrote {
     Moved,
 }
 
-pub(super) async fn write(
-    conn: &mut SqliteConnection,
-    worker: WorkerId,
-    batch: Batch,
-) -> Result<Wrote, sqlx::Error> {
-    if !owned(conn, worker, batch.fence).await? {
+pub(super) async fn write(conn: &mut SqliteConnection, batch: Batch) -> Result<Wrote, sqlx::Error> {
+    if !owned(conn, batch.fence).await? {
         return Ok(Wrote::Fenced);
     }
     if !all(conn, TAKE_KEYS, batch.keys).await? {
@@ -49,45 +45,31 @@ pub(super) async fn all(
 ) -> Result<bool, sqlx::Error> {
     let count = rows.count();
     let mut met = 0;
-    for (sql, values) in statement.chunks(rows) {
-        met += bind(sql, values).execute(&mut *conn).await?.rows_affected();
+    for (rows, values) in rows.into_chunks() {
+        let done = statement.query(rows, values).execute(&mut *conn).await?;
+        met += done.rows_affected();
     }
     Ok(met == count)
 }
 
 /// Whether all of these shards are ours at their epochs.
-async fn owned(
-    conn: &mut SqliteConnection,
-    worker: WorkerId,
-    leases: Rows,
-) -> Result<bool, sqlx::Error> {
+async fn owned(conn: &mut SqliteConnection, leases: Rows) -> Result<bool, sqlx::Error> {
     let count = leases.count();
     let mut owned = 0;
-    for (sql, values) in FENCE.chunks(leases) {
-        let row = bind(sql, values).bind(worker.0).fetch_one(&mut *conn);
-        owned += row.await?.get::<i64, _>(0).cast_unsigned();
+    for (rows, values) in leases.into_chunks() {
+        let row = FENCE.query(rows, values).fetch_one(&mut *conn).await?;
+        owned += row.get::<i64, _>(0).cast_unsigned();
     }
     Ok(owned == count)
-}
-
-fn bind(sql: String, values: Vec<Value>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-    // Only question marks are added to what stands below.
-    let mut query = query(AssertSqlSafe(sql));
-    for value in values {
-        query = match value {
-            Value::Null => query.bind(None::<i64>),
-            Value::Number(number) => query.bind(number),
-            Value::Text(text) => query.bind(text),
-            Value::Bytes(bytes) => query.bind(bytes),
-        };
-    }
-    query
 }
 
 /// A statement with a list of rows in it.
 ///
 /// As parameters, since whatever says all rows in one text has to be read again for each value:
-/// `json_each` took three times as long as the writing itself.
+/// `json_each` took three times as long as the writing itself. The list has room for the next
+/// power of two, so that each statement has few forms, each of which is prepared once and kept.
+/// What is not bound is null, and no row of nulls is written or meets another. One statement and
+/// not one more for each remainder: every answer waits until its task has its turn again.
 #[derive(Clone, Copy)]
 pub(super) struct Statement {
     before: &'static str,
@@ -95,19 +77,14 @@ pub(super) struct Statement {
     after: &'static str,
 }
 
-/// Rows in one statement: few sizes, so that each is prepared once and kept.
-const CHUNKS: [usize; 3] = [128, 16, 1];
-
 impl Statement {
-    /// The statements, with the values of each, that have all rows between them.
-    fn chunks(self, rows: Rows) -> impl Iterator<Item = (String, Vec<Value>)> {
-        let mut values = rows.into_values().into_iter();
-        std::iter::from_fn(move || {
-            let left = values.len() / self.columns;
-            let rows = CHUNKS.into_iter().find(|rows| *rows <= left)?;
-            let some = values.by_ref().take(rows * self.columns).collect();
-            Some((self.sql(rows), some))
-        })
+    fn query(
+        self,
+        rows: usize,
+        values: SqliteArguments,
+    ) -> Query<'static, Sqlite, SqliteArguments> {
+        // Only question marks are added to what stands below.
+        sqlx::query_with(AssertSqlSafe(self.sql(rows.next_power_of_two())), values)
     }
 
     fn sql(self, rows: usize) -> String {
@@ -119,23 +96,23 @@ impl Statement {
 
 const FENCE: Statement = Statement {
     before: "SELECT count(*) FROM (VALUES ",
-    columns: 3,
+    columns: 4,
     after: ") r CROSS JOIN saga_shard s
         ON s.grp = r.column1 AND s.shard = r.column2 AND s.epoch = r.column3
-        WHERE s.owner = ?",
+        AND s.owner = r.column4",
 };
 
 pub(super) const TAKE_KEYS: Statement = Statement {
-    before: "INSERT INTO saga_key (definition, id, saga, input_hash) VALUES ",
+    before: "INSERT INTO saga_key (definition, id, saga, input_hash) SELECT * FROM (VALUES ",
     columns: 4,
-    after: " ON CONFLICT DO NOTHING",
+    after: ") WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING",
 };
 
 pub(super) const CREATE: Statement = Statement {
     before: "INSERT INTO saga (saga, grp, shard, version, seq, wake_at, state, crashes,
-        past_pivot, attention) VALUES ",
+        past_pivot, attention) SELECT * FROM (VALUES ",
     columns: 10,
-    after: "",
+    after: ") WHERE column1 IS NOT NULL",
 };
 
 const UPDATE: Statement = Statement {
@@ -157,9 +134,10 @@ const DELETE: Statement = Statement {
 };
 
 pub(super) const EVENTS: Statement = Statement {
-    before: "INSERT INTO saga_event (saga, seq, kind, node, at, payload, facts) VALUES ",
+    before: "INSERT INTO saga_event (saga, seq, kind, node, at, payload, facts)
+        SELECT * FROM (VALUES ",
     columns: 7,
-    after: "",
+    after: ") WHERE column1 IS NOT NULL",
 };
 
 const CONSUME: Statement = Statement {
