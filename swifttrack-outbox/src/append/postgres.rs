@@ -14,15 +14,17 @@ use crate::event::Event;
 pub const APPEND_SQL: &str = "\
 INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, tracingspancontext, slot) \
 SELECT e.id, e.topic, e.key, e.kind, e.payload, e.headers::jsonb, e.trace, e.slot \
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::int2[]) \
-WITH ORDINALITY AS e(id, topic, key, kind, payload, headers, trace, slot, ord) \
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS topic, unnest($3::text[]) AS key, \
+unnest($4::text[]) AS kind, unnest($5::bytea[]) AS payload, unnest($6::text[]) AS headers, \
+unnest($7::text[]) AS trace, unnest($8::int2[]) AS slot, generate_subscripts($1::uuid[], 1) AS ord) AS e \
 ORDER BY e.ord";
 
 /// The same with idempotency keys in `$9 text[]` (null: none). A key must not be there twice.
 pub const APPEND_WITH_KEYS_SQL: &str = "\
-WITH e AS (SELECT * FROM \
-unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::int2[], $9::text[]) \
-WITH ORDINALITY AS e(id, topic, key, kind, payload, headers, trace, slot, once, ord)), \
+WITH e AS (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS topic, unnest($3::text[]) AS key, \
+unnest($4::text[]) AS kind, unnest($5::bytea[]) AS payload, unnest($6::text[]) AS headers, \
+unnest($7::text[]) AS trace, unnest($8::int2[]) AS slot, unnest($9::text[]) AS once, \
+generate_subscripts($1::uuid[], 1) AS ord), \
 k AS (INSERT INTO outbox_key (key) SELECT e.once FROM e WHERE e.once IS NOT NULL ORDER BY e.once \
 ON CONFLICT DO NOTHING RETURNING key) \
 INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, tracingspancontext, slot) \

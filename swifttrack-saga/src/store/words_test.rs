@@ -100,16 +100,16 @@ async fn every_guard_of_postgres_is_needed() {
         // The form that names the losers.
         "WHERE s.owner = $4" => "WHERE $4::uuid IS NOT NULL"
             breaks leases::a_released_shard_is_taken_cleanly;
-        "$11::boolean[]) r (saga, grp, shard, expect, ctl, seq, wake_at, state, crashes, past_pivot, attention) WHERE x.saga = r.saga AND x.seq = r.expect"
-            => "$11::boolean[]) r (saga, grp, shard, expect, ctl, seq, wake_at, state, crashes, past_pivot, attention) WHERE x.saga = r.saga"
+        "unnest($11::boolean[]) AS attention) r WHERE x.saga = r.saga AND x.seq = r.expect"
+            => "unnest($11::boolean[]) AS attention) r WHERE x.saga = r.saga"
             breaks commits::a_stale_seq_changes_nothing;
         "AND x.ctl = r.ctl AND x.grp = r.grp AND x.shard = r.shard RETURNING x.saga"
             => "AND x.grp = r.grp AND x.shard = r.shard RETURNING x.saga"
             breaks inbox::an_accepted_request_is_a_promise;
         "AND x.grp = r.grp AND x.shard = r.shard RETURNING x.saga" => "RETURNING x.saga"
             breaks leases::a_lease_is_of_its_own_shard;
-        "$5::bigint[]) r (saga, grp, shard, expect, ctl) WHERE x.saga = r.saga AND x.seq = r.expect"
-            => "$5::bigint[]) r (saga, grp, shard, expect, ctl) WHERE x.saga = r.saga"
+        "unnest($5::bigint[]) AS ctl) r WHERE x.saga = r.saga AND x.seq = r.expect"
+            => "unnest($5::bigint[]) AS ctl) r WHERE x.saga = r.saga"
             breaks commits::a_stale_seq_changes_nothing;
         "k.input_hash = r.input_hash" => "true" breaks starts::another_input_is_told;
         "AND s.n = r.n" => "" breaks inbox::a_consumed_signal_stays_known;

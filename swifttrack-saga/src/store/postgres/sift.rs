@@ -159,7 +159,7 @@ const FENCE: &str = "
 /// No id twice in a batch survives this: the second conflicts with the first.
 pub(super) const TAKE_KEYS: &str = "
     INSERT INTO saga_key (definition, id, saga, input_hash)
-    SELECT * FROM unnest($1::int[], $2::text[], $3::uuid[], $4::bytea[])
+    SELECT unnest($1::int[]), unnest($2::text[]), unnest($3::uuid[]), unnest($4::bytea[])
     ON CONFLICT DO NOTHING
     RETURNING saga";
 
@@ -173,18 +173,19 @@ const UPDATE: &str = "
     UPDATE saga x
     SET seq = r.seq, wake_at = r.wake_at, state = r.state, crashes = r.crashes,
         past_pivot = r.past_pivot, attention = r.attention
-    FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::int[], $5::bigint[], $6::int[],
-        $7::bigint[], $8::smallint[], $9::smallint[], $10::boolean[], $11::boolean[])
-        r (saga, grp, shard, expect, ctl, seq, wake_at, state, crashes, past_pivot,
-           attention)
+    FROM (SELECT unnest($1::uuid[]) AS saga, unnest($2::int[]) AS grp, unnest($3::smallint[]) AS shard,
+        unnest($4::int[]) AS expect, unnest($5::bigint[]) AS ctl, unnest($6::int[]) AS seq,
+        unnest($7::bigint[]) AS wake_at, unnest($8::smallint[]) AS state,
+        unnest($9::smallint[]) AS crashes, unnest($10::boolean[]) AS past_pivot,
+        unnest($11::boolean[]) AS attention) r
     WHERE x.saga = r.saga AND x.seq = r.expect AND x.ctl = r.ctl
       AND x.grp = r.grp AND x.shard = r.shard
     RETURNING x.saga";
 
 const DELETE: &str = "
     DELETE FROM saga x
-    USING unnest($1::uuid[], $2::int[], $3::smallint[], $4::int[], $5::bigint[])
-        r (saga, grp, shard, expect, ctl)
+    USING (SELECT unnest($1::uuid[]) AS saga, unnest($2::int[]) AS grp, unnest($3::smallint[]) AS shard,
+        unnest($4::int[]) AS expect, unnest($5::bigint[]) AS ctl) r
     WHERE x.saga = r.saga AND x.seq = r.expect AND x.ctl = r.ctl
       AND x.grp = r.grp AND x.shard = r.shard
     RETURNING x.saga";
@@ -192,10 +193,11 @@ const DELETE: &str = "
 pub(super) const CREATE: &str = "
     INSERT INTO saga (saga, wake_at, seq, grp, version, shard, state, crashes,
         past_pivot, attention)
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[],
-        $6::smallint[], $7::smallint[], $8::smallint[], $9::boolean[], $10::boolean[])";
+    SELECT unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::int[]), unnest($4::int[]),
+        unnest($5::int[]), unnest($6::smallint[]), unnest($7::smallint[]), unnest($8::smallint[]),
+        unnest($9::boolean[]), unnest($10::boolean[])";
 
 pub(super) const EVENTS: &str = "
     INSERT INTO saga_event (saga, seq, kind, node, at, payload, facts)
-    SELECT * FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::smallint[], $5::bigint[],
-        $6::bytea[], $7::text[])";
+    SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::smallint[]), unnest($4::smallint[]),
+        unnest($5::bigint[]), unnest($6::bytea[]), unnest($7::text[])";
