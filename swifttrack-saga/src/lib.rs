@@ -108,7 +108,7 @@
 //!
 //! # An allocator
 //!
-//! With thousands of sagas in flight, a program on glibc runs a fifth to a third faster with an
+//! With thousands of sagas in flight, a program on glibc runs a fifth to two fifths faster with an
 //! allocator such as jemalloc: tasks are many, aligned to 128 bytes, and end on other threads than
 //! they began on. `benches/README.md` has the figures.
 //!
