@@ -24,7 +24,7 @@ macro_rules! on_both {
 
 on_both!(
     a_rolled_back_event_does_not_exist,
-    a_large_batch_is_written_whole,
+    a_batch_of_any_size_is_written_whole_and_in_its_order,
     a_refused_event_refuses_its_batch,
     an_idempotency_key_writes_once,
     migrating_again_and_at_once_is_harmless,
@@ -37,9 +37,18 @@ async fn a_rolled_back_event_does_not_exist(db: Db) {
     assert_eq!(db.rows().await, 3);
 }
 
-async fn a_large_batch_is_written_whole(db: Db) {
-    assert_eq!(db.append(&numbered("t", 7, 1, 2_500)).await.unwrap(), 2_500);
-    assert_eq!(db.rows().await, 2_500);
+async fn a_batch_of_any_size_is_written_whole_and_in_its_order(db: Db) {
+    let mut all = Vec::new();
+    for size in [1, 2, 3, 511, 512, 513, 2_500] {
+        let plain = numbered("t", 7, 1, size);
+        let once = numbered("t", 7, 1, size).into_iter().enumerate();
+        let once = once.map(|(n, event)| event.idempotency_key(format!("{size} {n}")));
+        for events in [plain, once.collect()] {
+            assert_eq!(db.append(&events).await.unwrap(), size);
+            all.extend(events.iter().map(Event::id));
+        }
+    }
+    assert!(db.ids().await == all, "by seq, as they were appended");
 }
 
 async fn a_refused_event_refuses_its_batch(db: Db) {

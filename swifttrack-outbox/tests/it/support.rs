@@ -15,6 +15,7 @@ use swifttrack_outbox::{
     Publisher, Relay, RelayHandle, append_batch, backlog,
 };
 use testkit::pg::TestDb;
+use uuid::Uuid;
 
 /// Longer than anything takes on a machine that does other things too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,6 +112,16 @@ impl Db {
 
     pub(crate) async fn rows(&self) -> u64 {
         backlog(&self.database()).await.unwrap().rows
+    }
+
+    /// The ids of all rows, in the order in which they are numbered.
+    pub(crate) async fn ids(&self) -> Vec<Uuid> {
+        const IDS: &str = "SELECT id FROM outbox ORDER BY seq";
+        match self {
+            Self::Postgres { pool, .. } => sqlx::query_scalar(IDS).fetch_all(pool).await,
+            Self::Sqlite { reader, .. } => sqlx::query_scalar(IDS).fetch_all(reader).await,
+        }
+        .unwrap()
     }
 
     pub(crate) async fn until_empty(&self) {
