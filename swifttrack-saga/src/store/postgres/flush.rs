@@ -17,12 +17,6 @@ use crate::hook::{HookError, Transition};
 use crate::store::batch::{decide, refuse, settle};
 use crate::store::{Change, Outcome, StoreError, WorkerId};
 
-/// One round trip: everything, or an error if one of them moved.
-///
-/// Arrays are taken apart in lists of columns, which goes row by row; in `FROM` each column becomes
-/// a table of its own first, which takes nearly three times as long.
-pub(super) const ASSERT: &str = include_str!("flush.sql");
-
 /// How a batch is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -134,14 +128,8 @@ impl Flush<'_> {
     }
 
     async fn assert(&self, conn: &mut PgConnection, batch: Batch<'_>) -> Result<(), sqlx::Error> {
-        let query = statement(ASSERT).bind(self.worker.0);
-        let query = batch.fence.bind(query);
-        let query = batch.keys.bind(query);
-        let query = batch.creates.bind(query);
-        let query = batch.updates.bind(query);
-        let query = batch.deletes.bind(query);
         // Not `fetch_one`: the commit is only known when the answer was read to its end.
-        batch.events.bind(query).execute(conn).await.map(drop)
+        batch.assert(self.worker).execute(conn).await.map(drop)
     }
 
     async fn in_transaction(

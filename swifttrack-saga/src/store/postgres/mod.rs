@@ -24,6 +24,7 @@ mod rows;
 mod schema;
 mod sift;
 mod start;
+mod statements;
 
 use std::collections::HashMap;
 use std::fmt;

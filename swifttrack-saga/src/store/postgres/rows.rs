@@ -5,30 +5,31 @@ use sqlx::query::Query;
 use sqlx::{Postgres, query};
 use uuid::Uuid;
 
+use super::statements::Parts;
 use crate::guard::words;
-use crate::store::{Change, Head};
+use crate::store::{Change, Head, WorkerId};
 
 /// The shards under whose epochs a batch acts, each once.
 #[derive(Default)]
 pub(super) struct Fence {
-    pub(super) group: Vec<i32>,
-    pub(super) shard: Vec<i16>,
-    pub(super) epoch: Vec<i64>,
+    group: Vec<i32>,
+    shard: Vec<i16>,
+    epoch: Vec<i64>,
 }
 
 /// Starts: their keys.
 #[derive(Default)]
 pub(super) struct Keys<'a> {
-    pub(super) definition: Vec<i32>,
-    pub(super) id: Vec<&'a str>,
-    pub(super) saga: Vec<Uuid>,
-    pub(super) hash: Vec<&'a [u8]>,
+    definition: Vec<i32>,
+    id: Vec<&'a str>,
+    saga: Vec<Uuid>,
+    hash: Vec<&'a [u8]>,
 }
 
 /// Starts: their head rows.
 #[derive(Default)]
 pub(super) struct Creates {
-    pub(super) saga: Vec<Uuid>,
+    saga: Vec<Uuid>,
     wake_at: Vec<Option<i64>>,
     seq: Vec<i32>,
     group: Vec<i32>,
@@ -43,7 +44,7 @@ pub(super) struct Creates {
 /// Head rows that change, and what they must look like before.
 #[derive(Default)]
 pub(super) struct Updates {
-    pub(super) saga: Vec<Uuid>,
+    saga: Vec<Uuid>,
     group: Vec<i32>,
     shard: Vec<i16>,
     expect: Vec<i32>,
@@ -59,7 +60,7 @@ pub(super) struct Updates {
 /// Head rows that go.
 #[derive(Default)]
 pub(super) struct Deletes {
-    pub(super) saga: Vec<Uuid>,
+    saga: Vec<Uuid>,
     group: Vec<i32>,
     shard: Vec<i16>,
     expect: Vec<i32>,
@@ -106,6 +107,39 @@ impl<'a> Batch<'a> {
         batch.fence = Fence::new(items);
         batch.keys = Keys::new(items);
         batch
+    }
+
+    /// Everything in one statement, which fails if anybody lost.
+    pub(super) fn assert(self, worker: WorkerId) -> PgQuery<'a> {
+        let parts = self.parts();
+        let query = statement(parts.assert());
+        let mut query = self.fence.bind(query, worker);
+        if parts.updates {
+            query = self.updates.bind(query);
+        }
+        if parts.deletes {
+            query = self.deletes.bind(query);
+        }
+        if parts.starts {
+            query = self.creates.bind(self.keys.bind(query));
+        }
+        self.events.bind(query)
+    }
+
+    fn parts(&self) -> Parts {
+        let (updates, deletes) = (self.updates.saga.len(), self.deletes.saga.len());
+        let (keys, creates) = (self.keys.saga.len(), self.creates.saga.len());
+        let counts = [updates, deletes, keys, creates];
+        Parts {
+            updates: updates > 0,
+            deletes: deletes > 0,
+            starts: keys > 0,
+            // A saga that ends as it starts has a key and no head.
+            single: counts.iter().all(|count| *count <= 1)
+                && keys == creates
+                && self.fence.group.len() == 1
+                && self.events.saga.len() == 1,
+        }
     }
 
     fn push(&mut self, Item { change, group, .. }: Item<'a>) {
@@ -296,8 +330,12 @@ impl<'a> Events<'a> {
 }
 
 impl Fence {
-    pub(super) fn bind(self, query: PgQuery<'_>) -> PgQuery<'_> {
-        query.bind(self.group).bind(self.shard).bind(self.epoch)
+    pub(super) fn bind(self, query: PgQuery<'_>, worker: WorkerId) -> PgQuery<'_> {
+        query
+            .bind(self.group)
+            .bind(self.shard)
+            .bind(self.epoch)
+            .bind(worker.0)
     }
 }
 
@@ -313,7 +351,7 @@ impl Keys<'_> {
 
 pub(super) type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
 
-/// One of the statements in this folder.
+/// One of this store's statements.
 pub(super) fn statement(sql: &'static str) -> PgQuery<'static> {
     query(words(sql))
 }

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::rows::{Batch, Fence, Item, Keys, statement};
+use super::statements::{CREATE, DELETE, EVENTS, FENCE, READ_KEYS, TAKE_KEYS, UPDATE};
 use crate::store::{Outcome, WorkerId};
 
 /// What a transaction has written, and why it left the rest out. Both hold once it commits.
@@ -68,8 +69,8 @@ async fn fence(
     worker: WorkerId,
     items: &[Item<'_>],
 ) -> Result<HashSet<(i32, u16, i64)>, sqlx::Error> {
-    let query = Fence::new(items).bind(statement(FENCE));
-    let rows = query.bind(worker.0).fetch_all(conn).await?;
+    let fence = Fence::new(items);
+    let rows = fence.bind(statement(FENCE), worker).fetch_all(conn).await?;
     Ok(rows
         .iter()
         .map(|row| {
@@ -147,57 +148,3 @@ async fn heads(conn: &mut PgConnection, items: &[Item<'_>]) -> Result<HashSet<Uu
 fn pick<'a>(items: &[Item<'a>], which: &[usize]) -> Vec<Item<'a>> {
     which.iter().map(|i| items[*i]).collect()
 }
-
-const FENCE: &str = "
-    SELECT s.grp, s.shard, s.epoch FROM saga_shard s
-    JOIN unnest($1::int[], $2::smallint[], $3::bigint[]) e (grp, shard, epoch)
-      ON s.grp = e.grp AND s.shard = e.shard AND s.epoch = e.epoch
-    WHERE s.owner = $4
-    ORDER BY s.grp, s.shard
-    FOR SHARE OF s";
-
-/// No id twice in a batch survives this: the second conflicts with the first.
-pub(super) const TAKE_KEYS: &str = "
-    INSERT INTO saga_key (definition, id, saga, input_hash)
-    SELECT unnest($1::int[]), unnest($2::text[]), unnest($3::uuid[]), unnest($4::bytea[])
-    ON CONFLICT DO NOTHING
-    RETURNING saga";
-
-pub(super) const READ_KEYS: &str = "
-    SELECT r.saga, k.saga, k.input_hash = r.input_hash
-    FROM unnest($1::int[], $2::text[], $3::uuid[], $4::bytea[])
-        r (definition, id, saga, input_hash)
-    JOIN saga_key k ON k.definition = r.definition AND k.id = r.id";
-
-const UPDATE: &str = "
-    UPDATE saga x
-    SET seq = r.seq, wake_at = r.wake_at, state = r.state, crashes = r.crashes,
-        past_pivot = r.past_pivot, attention = r.attention
-    FROM (SELECT unnest($1::uuid[]) AS saga, unnest($2::int[]) AS grp, unnest($3::smallint[]) AS shard,
-        unnest($4::int[]) AS expect, unnest($5::bigint[]) AS ctl, unnest($6::int[]) AS seq,
-        unnest($7::bigint[]) AS wake_at, unnest($8::smallint[]) AS state,
-        unnest($9::smallint[]) AS crashes, unnest($10::boolean[]) AS past_pivot,
-        unnest($11::boolean[]) AS attention) r
-    WHERE x.saga = r.saga AND x.seq = r.expect AND x.ctl = r.ctl
-      AND x.grp = r.grp AND x.shard = r.shard
-    RETURNING x.saga";
-
-const DELETE: &str = "
-    DELETE FROM saga x
-    USING (SELECT unnest($1::uuid[]) AS saga, unnest($2::int[]) AS grp, unnest($3::smallint[]) AS shard,
-        unnest($4::int[]) AS expect, unnest($5::bigint[]) AS ctl) r
-    WHERE x.saga = r.saga AND x.seq = r.expect AND x.ctl = r.ctl
-      AND x.grp = r.grp AND x.shard = r.shard
-    RETURNING x.saga";
-
-pub(super) const CREATE: &str = "
-    INSERT INTO saga (saga, wake_at, seq, grp, version, shard, state, crashes,
-        past_pivot, attention)
-    SELECT unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::int[]), unnest($4::int[]),
-        unnest($5::int[]), unnest($6::smallint[]), unnest($7::smallint[]), unnest($8::smallint[]),
-        unnest($9::boolean[]), unnest($10::boolean[])";
-
-pub(super) const EVENTS: &str = "
-    INSERT INTO saga_event (saga, seq, kind, node, at, payload, facts)
-    SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::smallint[]), unnest($4::smallint[]),
-        unnest($5::bigint[]), unnest($6::bytea[]), unnest($7::text[])";

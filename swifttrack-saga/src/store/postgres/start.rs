@@ -4,7 +4,7 @@ use sqlx::{PgConnection, Row};
 
 use super::error::hook_error;
 use super::rows::{Creates, Events, Item, Keys, int, statement};
-use super::sift::{CREATE, EVENTS, READ_KEYS, TAKE_KEYS};
+use super::statements::{CREATE, EVENTS, READ_KEYS, TAKE_KEYS};
 use super::{PgStore, failed};
 use crate::hook::HookError;
 use crate::store::{Change, Outcome, StoreError};
