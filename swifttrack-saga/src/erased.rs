@@ -37,6 +37,13 @@ pub(crate) fn get<T: 'static>(value: &Value) -> &T {
         .expect("a reference knows the type of its value")
 }
 
+/// The same, to hold on to.
+pub(crate) fn shared<T: Send + Sync + 'static>(value: Value) -> Arc<T> {
+    value
+        .downcast()
+        .expect("a reference knows the type of its value")
+}
+
 pub(crate) trait ErasedStep: Send + Sync {
     /// The step's input, made from what its saga has so far.
     fn input(&self, scope: &Scope<'_>) -> Value;
@@ -83,7 +90,7 @@ fn erase<T: Send + Sync + 'static>(resolution: Resolution<T>) -> Resolution<Valu
 
 impl<S: Step> ErasedStep for Bound<S, S::In> {
     fn input(&self, scope: &Scope<'_>) -> Value {
-        Arc::new((self.input)(scope))
+        (self.input)(scope)
     }
 
     fn run(self: Arc<Self>, attempt: Attempt, input: Value) -> BoxFuture<Result<Value, StepError>> {
@@ -107,7 +114,7 @@ impl<S: Step> ErasedStep for Bound<S, S::In> {
 
 impl<S: ForwardStep> ErasedStep for BoundForward<S, S::In> {
     fn input(&self, scope: &Scope<'_>) -> Value {
-        Arc::new((self.input)(scope))
+        (self.input)(scope)
     }
 
     fn run(self: Arc<Self>, attempt: Attempt, input: Value) -> BoxFuture<Result<Value, StepError>> {

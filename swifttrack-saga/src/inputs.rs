@@ -1,7 +1,9 @@
 //! What the second argument of a step may be.
 
-use crate::erased::get;
-use crate::reference::{Bind, StepRef};
+use std::sync::Arc;
+
+use crate::erased::{get, shared};
+use crate::reference::{Bind, BindPart, StepRef};
 
 /// One reference, or a tuple of up to eight: what a node waits for.
 #[diagnostic::on_unimplemented(
@@ -33,7 +35,7 @@ pub trait Inputs<'saga, In>: Refs<'saga> {
 pub trait Input<'saga, T>: Refs<'saga> {
     #[doc(hidden)]
     #[allow(private_interfaces)]
-    fn bind_one(self) -> Bind<T>;
+    fn bind_part(self) -> BindPart<T>;
 }
 
 impl<'saga, T> Refs<'saga> for StepRef<'saga, T> {
@@ -44,16 +46,18 @@ impl<'saga, T> Refs<'saga> for StepRef<'saga, T> {
 
 impl<'saga, T: Clone + 'static> Input<'saga, T> for StepRef<'saga, T> {
     #[allow(private_interfaces)]
-    fn bind_one(self) -> Bind<T> {
+    fn bind_part(self) -> BindPart<T> {
         let expr = self.expr;
         Box::new(move |scope| get::<T>(&scope.value(expr)).clone())
     }
 }
 
-impl<'saga, T: Clone + 'static> Inputs<'saga, T> for StepRef<'saga, T> {
+/// The whole input is what one step gave: the very value, not a copy.
+impl<'saga, T: Send + Sync + 'static> Inputs<'saga, T> for StepRef<'saga, T> {
     #[allow(private_interfaces)]
     fn bind(self) -> Bind<T> {
-        self.bind_one()
+        let expr = self.expr;
+        Box::new(move |scope| shared(scope.value(expr)))
     }
 }
 
@@ -73,8 +77,8 @@ macro_rules! tuple {
             #[allow(private_interfaces, non_snake_case, unused_variables, clippy::unused_unit)]
             fn bind(self) -> Bind<($($part,)*)> {
                 let ($($reference,)*) = self;
-                $(let $part = $reference.bind_one();)*
-                Box::new(move |scope| ($($part(scope),)*))
+                $(let $part = $reference.bind_part();)*
+                Box::new(move |scope| Arc::new(($($part(scope),)*)))
             }
         }
     };

@@ -58,7 +58,10 @@ impl<T> fmt::Debug for StepRef<'_, T> {
     }
 }
 
-pub(crate) type Bind<In> = Box<dyn Fn(&Scope<'_>) -> In + Send + Sync>;
+/// Makes a step's input of what its saga has.
+pub(crate) type Bind<In> = Box<dyn Fn(&Scope<'_>) -> Arc<In> + Send + Sync>;
+/// Makes one part of it.
+pub(crate) type BindPart<T> = Box<dyn Fn(&Scope<'_>) -> T + Send + Sync>;
 
 /// What the references of one saga resolve to at one moment.
 #[derive(Clone, Copy)]

@@ -69,7 +69,7 @@ impl<I: Payload> Saga<I> {
                 exprs,
                 input: Codec::of::<I>(),
                 output: Codec::of::<O>(),
-                result: Box::new(move |scope| Arc::new(output(scope)) as Value),
+                result: Box::new(move |scope| output(scope) as Value),
             }),
             types: PhantomData,
         })

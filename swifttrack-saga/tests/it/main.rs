@@ -26,6 +26,7 @@ mod compile_fail;
 mod counting;
 mod definition;
 mod engine;
+mod inputs;
 #[cfg(feature = "conformance")]
 mod memory;
 mod operate;

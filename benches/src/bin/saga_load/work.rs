@@ -45,10 +45,14 @@ impl Step for Nothing {
 }
 
 fn answer(id: &str) -> String {
-    let mut answer = String::with_capacity(100);
-    // Writing to a string does not fail.
-    let _ = write!(answer, "{id:x<98}");
-    answer
+    [id, padding(98, id)].concat()
+}
+
+/// What `text` lacks to so many bytes, 128 at most.
+fn padding(bytes: usize, text: &str) -> &'static str {
+    const ALL: &[u8] = &[b'x'; 128];
+    let lacks = bytes.saturating_sub(text.len()).min(ALL.len());
+    str::from_utf8(&ALL[..lacks]).unwrap_or_default()
 }
 
 /// Three steps, each of which takes `hold`.
@@ -119,14 +123,14 @@ where
         for transition in batch {
             for n in 0..self.0 {
                 let key = transition.id.to_string();
-                let mut payload = format!(
-                    r#"{{"order":"{key}","seq":{},"n":{n},"note":""#,
-                    transition.seq
+                let mut payload = String::with_capacity(200);
+                // Writing to a string does not fail.
+                let _ = write!(
+                    payload,
+                    r#"{{"order":"{key}","seq":{},"n":{n},"note":"{}"}}"#,
+                    transition.seq,
+                    padding(164, &key),
                 );
-                while payload.len() < 198 {
-                    payload.push('x');
-                }
-                payload.push_str("\"}");
                 events.push(Event::new(
                     TOPIC,
                     key,

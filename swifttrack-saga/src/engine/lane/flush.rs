@@ -73,13 +73,12 @@ impl Lane {
     }
 
     fn collect(&mut self) -> Vec<Change> {
-        let mut changes = Vec::with_capacity(self.dirty.len().min(BATCH_MAX));
-        let dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        self.dirty = dirty.split_off(dirty.len().min(BATCH_MAX));
+        // Sorted before there are changes, which are large to move.
+        dirty.sort_unstable();
+        let mut changes = Vec::with_capacity(dirty.len());
         for saga in dirty {
-            if changes.len() >= BATCH_MAX {
-                self.dirty.push(saga);
-                continue;
-            }
             let Some(live) = self.sagas.get_mut(&saga) else {
                 continue;
             };
