@@ -11,6 +11,9 @@ use crate::policy::{Late, Policy};
 /// What the journal can hold: the input of a saga and the outputs of its steps.
 ///
 /// Implemented for every type that has `#[derive(Clone, Serialize, Deserialize)]`.
+///
+/// While a saga is in memory, its attempts and steps share one value of each output. What a step
+/// changes inside of one, through a `Mutex` or the like, is lost at the next restart.
 pub trait Payload: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Payload for T {}

@@ -127,9 +127,22 @@ pub async fn a_stale_seq_changes_nothing(store: &dyn Store) {
     ahead.rows = vec![row(seen.seq + 2)];
     let mut over = ahead.clone();
     over.head = ENDED;
-    for stale in [change, end, ahead, over] {
-        let outcomes = owner.commit(store, vec![stale]).await;
+    for (stale, other) in [change, end, ahead, over]
+        .into_iter()
+        .zip(["b", "c", "d", "e"])
+    {
+        let outcomes = owner.commit(store, vec![stale.clone()]).await;
         assert!(matches!(outcomes[..], [Outcome::Conflict]), "{outcomes:?}");
+        // Nor among others, which are not held up.
+        let mut batch = vec![stale, owner.start(other)];
+        batch.sort_by_key(|change| change.saga);
+        let outcomes = owner.commit(store, batch.clone()).await;
+        for (change, outcome) in batch.iter().zip(outcomes) {
+            match change.saga == saga {
+                true => assert!(matches!(outcome, Outcome::Conflict), "{outcome:?}"),
+                false => assert!(matches!(outcome, Outcome::Committed), "{outcome:?}"),
+            }
+        }
     }
     let found = loaded(store, saga).await;
     assert_eq!((found.seq, found.journal.len()), (2, 2));
