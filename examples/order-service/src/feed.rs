@@ -35,6 +35,9 @@ impl Feed {
     }
 
     /// Pages of events committed from now on.
+    ///
+    /// An empty page says that something may have been missed: who reads the tables after this
+    /// call and again at every page sees every event.
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Arc<Vec<FeedEvent>>> {
         self.pages.subscribe()
@@ -62,7 +65,10 @@ impl Feed {
 
     async fn advance(&self, db: &Db, cursor: Option<Cursor>) -> Result<Cursor, sqlx::Error> {
         let Some(mut cursor) = cursor else {
-            return db.feed_end().await;
+            let end = db.feed_end().await?;
+            // What was committed since the listeners read the tables lies before this end.
+            let _ = self.pages.send(Arc::default());
+            return Ok(end);
         };
         loop {
             let page = db.feed(cursor, PAGE).await?;

@@ -128,7 +128,11 @@ async fn follow_order(
         let moved = async {
             loop {
                 match feed.recv().await {
-                    Ok(page) if page.iter().any(|event| event.order_id == id) => return true,
+                    Ok(page)
+                        if page.is_empty() || page.iter().any(|event| event.order_id == id) =>
+                    {
+                        return true;
+                    }
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => return true,
                     Err(RecvError::Closed) => return false,

@@ -4,6 +4,7 @@ Standard library only, and nothing of the service's own code: all that is known 
 from the description of the wire.
 """
 
+import faulthandler
 import http.client
 import json
 import os
@@ -18,6 +19,8 @@ from datetime import datetime
 
 BINARY = os.environ.get("ORDER_SERVICE", "target/debug/order-service")
 LIMIT = 60  # seconds, to end a broken test; it measures nothing
+# Whatever no limit below has ended; it shows where each thread stands.
+faulthandler.dump_traceback_later(15 * LIMIT, exit=True)
 PORTS = {"service": 4000, "cms": 5001, "wms": 5002, "ros": 5003}
 CONTROL = {"cms": 6001, "wms": 6002, "ros": 6003}
 ENDED = ("READY_FOR_DELIVERY", "FAILED", "CANCELLED")
@@ -213,7 +216,7 @@ class Service:
     def ended(self):
         code = self.process.wait(LIMIT)
         for reader in self.readers:
-            reader.join()
+            reader.join(LIMIT)
         self.process.stdout.close()
         self.process.stderr.close()
         return code
@@ -247,7 +250,10 @@ class Stream:
     def next(self, *wanted):
         """The next event of one of these types: its type, the last id seen, its data."""
         kind, data = "message", []
+        began = time.monotonic()
         while True:
+            # Comments come as long as the service lives, so that reading alone has no end.
+            assert time.monotonic() - began < LIMIT, f"{wanted} in vain after {self.last_id}"
             line = self.response.readline()
             assert line, "the stream ended"
             line = line.decode().rstrip("\r\n")
