@@ -223,6 +223,6 @@ pub trait OnTransition<DB: sqlx::Database>: Send + Sync + 'static {
     async fn on_transitions(
         &self,
         conn: &mut DB::Connection,
-        batch: &[Transition],
+        batch: &[&Transition],
     ) -> Result<(), HookError>;
 }

@@ -12,8 +12,10 @@ use crate::event::Event;
 /// `text[]`, trace `text[]` (`traceparent=…`), slot `int2[]` ([`slot_of`](crate::slot_of)).
 /// `ORDER BY ord`, since nothing else promises that rows are numbered in the array's order.
 pub const APPEND_SQL: &str = "\
-INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, tracingspancontext, slot) \
-SELECT e.id, e.topic, e.key, e.kind, e.payload, e.headers::jsonb, e.trace, e.slot \
+INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, tracingspancontext, slot, \
+created_at) \
+SELECT e.id, e.topic, e.key, e.kind, e.payload, e.headers::jsonb, e.trace, e.slot, \
+(SELECT clock_timestamp() AT TIME ZONE 'utc') \
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS topic, unnest($3::text[]) AS key, \
 unnest($4::text[]) AS kind, unnest($5::bytea[]) AS payload, unnest($6::text[]) AS headers, \
 unnest($7::text[]) AS trace, unnest($8::int2[]) AS slot, generate_subscripts($1::uuid[], 1) AS ord) AS e \
@@ -27,8 +29,10 @@ unnest($7::text[]) AS trace, unnest($8::int2[]) AS slot, unnest($9::text[]) AS o
 generate_subscripts($1::uuid[], 1) AS ord), \
 k AS (INSERT INTO outbox_key (key) SELECT e.once FROM e WHERE e.once IS NOT NULL ORDER BY e.once \
 ON CONFLICT DO NOTHING RETURNING key) \
-INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, tracingspancontext, slot) \
-SELECT e.id, e.topic, e.key, e.kind, e.payload, e.headers::jsonb, e.trace, e.slot FROM e \
+INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, tracingspancontext, slot, \
+created_at) \
+SELECT e.id, e.topic, e.key, e.kind, e.payload, e.headers::jsonb, e.trace, e.slot, \
+(SELECT clock_timestamp() AT TIME ZONE 'utc') FROM e \
 WHERE e.once IS NULL OR e.once IN (SELECT k.key FROM k) \
 ORDER BY e.ord";
 

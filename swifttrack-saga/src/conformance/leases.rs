@@ -200,6 +200,30 @@ pub async fn a_reclaim_raises_the_epoch(store: &dyn Store) {
     owner.must(store, start(lease, "a", b"input")).await;
 }
 
+/// In a batch of many as alone: what acts under an epoch that is over is refused, the rest is not.
+pub async fn a_stale_epoch_is_fenced_and_holds_up_nobody(store: &dyn Store) {
+    let owner = Owner::of(store).await;
+    let saga = owner.started(store, "a").await;
+    let seen = loaded(store, saga).await;
+    let renewed = store.reclaim(owner.worker, &owner.leases[..1]).await;
+    assert_eq!(renewed.expect("a reclaim").len(), 1);
+    let mut end = owner.next(&seen);
+    end.head = ENDED;
+    for (stale, other) in [owner.next(&seen), end, owner.start("b")]
+        .into_iter()
+        .zip(["c", "d", "e"])
+    {
+        let fine = start(&owner.leases[1], other, b"input");
+        let outcomes = owner.commit(store, vec![stale, fine]).await;
+        assert!(
+            matches!(outcomes[..], [Outcome::Fenced, Outcome::Committed]),
+            "{outcomes:?}"
+        );
+    }
+    assert_eq!(loaded(store, saga).await.journal, seen.journal);
+    assert!(store.find(DEFINITION, "b").await.expect("a read").is_none());
+}
+
 /// What was taken meanwhile stays taken.
 pub async fn a_reclaim_leaves_out_what_is_lost(store: &dyn Store) {
     let owner = Owner::of(store).await;

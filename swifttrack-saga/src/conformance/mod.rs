@@ -81,6 +81,7 @@ macro_rules! store_conformance {
                 a_released_shard_is_taken_cleanly
                 a_deregistered_worker_leaves_cleanly
                 a_reclaim_raises_the_epoch
+                a_stale_epoch_is_fenced_and_holds_up_nobody
                 a_reclaim_leaves_out_what_is_lost
                 no_shard_is_claimed_twice
                 a_survey_counts_who_holds_what

@@ -45,7 +45,7 @@ impl Probe {
         *self.state() = State::default();
     }
 
-    fn see(&self, batch: &[Transition]) -> Result<(), HookError> {
+    fn see(&self, batch: &[&Transition]) -> Result<(), HookError> {
         let mut state = self.state();
         state
             .batches
@@ -75,7 +75,7 @@ impl<DB: sqlx::Database> OnTransition<DB> for Probe {
     async fn on_transitions(
         &self,
         _conn: &mut DB::Connection,
-        batch: &[Transition],
+        batch: &[&Transition],
     ) -> Result<(), HookError> {
         self.see(batch)
     }

@@ -74,7 +74,7 @@ impl Ledger {
     }
 
     /// Hears of transitions as they are committed.
-    pub(crate) fn hook(&self, batch: &[Transition]) {
+    pub(crate) fn hook(&self, batch: &[&Transition]) {
         let mut inner = self.lock();
         for transition in batch {
             let (id, seq) = (transition.id.to_string(), transition.seq);

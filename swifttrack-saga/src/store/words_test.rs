@@ -73,6 +73,8 @@ async fn every_guard_of_postgres_is_needed() {
         // A flush, in both forms.
         "AND s.epoch = e.epoch WHERE s.owner = $4" => "WHERE s.owner = $4"
             breaks leases::a_stale_owner_changes_nothing;
+        "AND s.epoch = e.epoch WHERE s.owner = $4" => "WHERE s.owner = $4"
+            breaks leases::a_stale_epoch_is_fenced_and_holds_up_nobody;
         "WHERE s.owner = $4" => "WHERE $4::uuid IS NOT NULL"
             breaks leases::a_released_shard_is_taken_cleanly;
         "AS attention) r WHERE x.saga = r.saga AND x.seq = r.expect"
@@ -95,6 +97,8 @@ async fn every_guard_of_postgres_is_needed() {
         // What the asserting form counts.
         "(SELECT count(*) FROM f) = cardinality($1)" => "true"
             breaks leases::a_released_shard_is_taken_cleanly;
+        "(SELECT count(*) FROM f) = cardinality($1)" => "true"
+            breaks leases::a_stale_epoch_is_fenced_and_holds_up_nobody;
         "(SELECT count(*) FROM u) = cardinality($5)" => "true"
             breaks commits::a_changed_ctl_conflicts;
         "(SELECT count(*) FROM d) = cardinality($5)" => "true"
@@ -195,6 +199,8 @@ async fn every_guard_of_sqlite_is_needed() {
     let cases = cases! {
         // A flush.
         "AND s.epoch = r.column3" => "" breaks leases::a_stale_owner_changes_nothing;
+        "AND s.epoch = r.column3" => ""
+            breaks leases::a_stale_epoch_is_fenced_and_holds_up_nobody;
         "AND s.owner = r.column4" => ""
             breaks leases::a_released_shard_is_taken_cleanly;
         "AND saga.seq = r.column4" => "" breaks commits::a_stale_seq_changes_nothing;

@@ -301,8 +301,8 @@ async fn a_hook_that_fails_for_one_saga_does_not_fail_the_others() {
     let partner = Partner::default();
     let store = MemoryStore::new().hook({
         let healed = healed.clone();
-        move |batch: &[Transition]| {
-            let sick = |t: &Transition| &*t.id == "50" && t.seq == 2;
+        move |batch: &[&Transition]| {
+            let sick = |t: &&Transition| &*t.id == "50" && t.seq == 2;
             if healed.load(Ordering::Relaxed) == 0 && batch.iter().any(sick) {
                 return Err(std::io::Error::other("no").into());
             }
@@ -327,7 +327,7 @@ async fn a_hook_may_refuse_a_start_with_a_reason() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let store = MemoryStore::new().hook({
         let seen = seen.clone();
-        move |batch: &[Transition]| {
+        move |batch: &[&Transition]| {
             let refused: Vec<_> = batch
                 .iter()
                 .filter(|t| t.seq == 1 && t.attachment.as_ref().is_some_and(|a| a.is::<&str>()))

@@ -71,7 +71,7 @@ impl OnTransition<Postgres> for Projection {
     async fn on_transitions(
         &self,
         conn: &mut PgConnection,
-        batch: &[Transition],
+        batch: &[&Transition],
     ) -> Result<(), HookError> {
         let ids: Vec<&str> = batch.iter().map(|t| &*t.id).collect();
         let seqs: Vec<i32> = batch.iter().map(|t| t.seq.cast_signed()).collect();

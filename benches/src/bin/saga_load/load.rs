@@ -20,8 +20,9 @@ use super::{Error, soak, workers};
 const WARM_UP: Duration = Duration::from_secs(1);
 /// After it: what is in flight ends.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(20);
-/// How often the price of one commit is taken.
-const COMMITS: usize = 200;
+/// How often the price of one commit is taken on each side of the measured time: a disk has
+/// better and worse seconds.
+const COMMITS: usize = 500;
 
 pub(crate) type Loops = Vec<JoinHandle<Result<(), Error>>>;
 
@@ -58,10 +59,11 @@ async fn load(
     meter: &Arc<Meter>,
     pg: &mut Option<PgConnection>,
 ) -> Result<Value, Error> {
-    let commit_ms = match pg {
-        Some(conn) if args.share_of.is_none() => Some(one_commit(conn).await?),
-        _ => None,
-    };
+    let alone = args.share_of.is_none();
+    let mut commits = Vec::new();
+    if let Some(conn) = pg.as_mut().filter(|_| alone) {
+        pay_commits(conn, &mut commits).await?;
+    }
     let engine = engine(args, store).await?;
     if let Some(workers) = args.share_of {
         workers::shared_out(&PgStore::connect(&args.url).await?, workers).await?;
@@ -80,28 +82,28 @@ async fn load(
         tokio::time::timeout(DRAIN_MAX, task).await???;
     }
     engine.shutdown(DRAIN_MAX).await;
+    if let Some(conn) = pg.as_mut().filter(|_| alone) {
+        pay_commits(conn, &mut commits).await?;
+    }
+    commits.sort_unstable();
 
     let latencies = meter.latencies();
     let count = (to.sagas - from.sagas).max(1) as f64;
-    let at = |quantile: f64| {
-        let place = (latencies.len().saturating_sub(1)) as f64 * quantile;
-        latencies.get(place as usize).map(|d| d.as_secs_f64() * 1e3)
-    };
     let per = |what: u64| what as f64 / count;
     Ok(json!({
         "url": args.url.split('@').next_back(),
         "in_flight": args.in_flight,
         "events": args.events,
         "sagas_per_s": count / seconds,
-        "p50_ms": at(0.5),
-        "p99_ms": at(0.99),
+        "p50_ms": quantile(&latencies, 0.5),
+        "p99_ms": quantile(&latencies, 0.99),
         "commits_per_saga": per(to.flushes - from.flushes),
         "transitions_per_flush": (to.rows - from.rows) as f64 / (to.flushes - from.flushes).max(1) as f64,
         "flush_ms": (to.flush_us - from.flush_us) as f64 / 1e3 / (to.flushes - from.flushes).max(1) as f64,
         "reads_per_saga": per(to.reads - from.reads),
         "wal_bytes_per_saga": pg.as_ref().map(|_| (after.wal - before.wal) as f64 / count),
         "xacts_per_saga": pg.as_ref().map(|_| (after.xacts - before.xacts) as f64 / count),
-        "one_commit_ms": commit_ms,
+        "one_commit_ms": quantile(&commits, 0.5),
     }))
 }
 
@@ -172,12 +174,17 @@ impl Cost {
     }
 }
 
-/// The median of a one-row INSERT that commits by itself, in milliseconds.
-async fn one_commit(conn: &mut PgConnection) -> Result<f64, Error> {
+/// In milliseconds, of times in their order.
+fn quantile(sorted: &[Duration], of: f64) -> Option<f64> {
+    let place = sorted.len().saturating_sub(1) as f64 * of;
+    sorted.get(place as usize).map(|d| d.as_secs_f64() * 1e3)
+}
+
+/// What one-row INSERTs take that commit by themselves.
+async fn pay_commits(conn: &mut PgConnection, times: &mut Vec<Duration>) -> Result<(), Error> {
     query("CREATE TABLE IF NOT EXISTS saga_load_commit (n int)")
         .execute(&mut *conn)
         .await?;
-    let mut times = Vec::with_capacity(COMMITS);
     for _ in 0..COMMITS {
         let start = Instant::now();
         query("INSERT INTO saga_load_commit VALUES (1)")
@@ -185,9 +192,8 @@ async fn one_commit(conn: &mut PgConnection) -> Result<f64, Error> {
             .await?;
         times.push(start.elapsed());
     }
-    times.sort_unstable();
     query("DROP TABLE IF EXISTS saga_load_commit")
         .execute(conn)
         .await?;
-    Ok(times[COMMITS / 2].as_secs_f64() * 1e3)
+    Ok(())
 }

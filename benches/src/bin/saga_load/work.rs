@@ -117,7 +117,7 @@ where
     async fn on_transitions(
         &self,
         conn: &mut DB::Connection,
-        batch: &[Transition],
+        batch: &[&Transition],
     ) -> Result<(), HookError> {
         let mut events = Vec::with_capacity(batch.len() * self.0);
         for transition in batch {

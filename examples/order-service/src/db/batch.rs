@@ -132,7 +132,7 @@ struct Share {
 }
 
 impl Batch {
-    pub(super) fn of(transitions: &[Transition]) -> Result<Self, HookError> {
+    pub(super) fn of(transitions: &[&Transition]) -> Result<Self, HookError> {
         let mut batch = Self::default();
         let mut shares: Vec<Share> = Vec::new();
         let mut places: HashMap<Arc<str>, usize> = HashMap::new();

@@ -151,7 +151,7 @@ impl OnTransition<Postgres> for Projection {
     async fn on_transitions(
         &self,
         conn: &mut PgConnection,
-        transitions: &[Transition],
+        transitions: &[&Transition],
     ) -> Result<(), HookError> {
         write_batch!(self, conn, transitions, postgres)
     }
@@ -162,7 +162,7 @@ impl OnTransition<Sqlite> for Projection {
     async fn on_transitions(
         &self,
         conn: &mut SqliteConnection,
-        transitions: &[Transition],
+        transitions: &[&Transition],
     ) -> Result<(), HookError> {
         write_batch!(self, conn, transitions, sqlite)
     }

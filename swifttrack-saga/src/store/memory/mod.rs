@@ -25,7 +25,7 @@ const EPOCH_US: i64 = 1_700_000_000_000_000;
 
 /// A definition and the caller's id of a saga.
 type Name = (Arc<str>, Arc<str>);
-type Hook = Arc<dyn Fn(&[Transition]) -> Result<(), HookError> + Send + Sync>;
+type Hook = Arc<dyn Fn(&[&Transition]) -> Result<(), HookError> + Send + Sync>;
 
 /// A [`Store`] in memory. Clones are the same store, as several processes share a database.
 ///
@@ -65,7 +65,7 @@ impl MemoryStore {
     #[must_use]
     pub fn hook(
         mut self,
-        hook: impl Fn(&[Transition]) -> Result<(), HookError> + Send + Sync + 'static,
+        hook: impl Fn(&[&Transition]) -> Result<(), HookError> + Send + Sync + 'static,
     ) -> Self {
         self.hook = Some(Arc::new(hook));
         self
@@ -116,8 +116,8 @@ impl MemoryStore {
                     .map(|(change, _)| change)
             };
             if let Some(hook) = &self.hook {
-                let batch = accepted().flat_map(|change| change.transitions.iter().cloned());
-                let mut batch: Vec<Transition> = batch.collect();
+                let batch = accepted().flat_map(|change| &change.transitions);
+                let mut batch: Vec<&Transition> = batch.collect();
                 if !Guard::Order.stands() {
                     batch.reverse();
                 }

@@ -204,9 +204,9 @@ impl Flush<'_> {
         let Some(hook) = &self.store.hook else {
             return Ok(());
         };
-        let batch: Vec<Transition> = accepted
+        let batch: Vec<&Transition> = accepted
             .iter()
-            .flat_map(|i| items[*i].change.transitions.iter().cloned())
+            .flat_map(|i| &items[*i].change.transitions)
             .collect();
         if batch.is_empty() {
             return Ok(());

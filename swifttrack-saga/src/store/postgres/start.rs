@@ -46,7 +46,8 @@ pub(super) async fn start_in(
         .await
         .map_err(failed)?;
     if let Some(hook) = &store.hook {
-        match hook.on_transitions(conn, &change.transitions).await {
+        let batch: Vec<_> = change.transitions.iter().collect();
+        match hook.on_transitions(conn, &batch).await {
             Ok(()) => {}
             Err(HookError::Failed(source)) => return Err(hook_error(source)),
             Err(HookError::Refuse(refused)) => {

@@ -111,9 +111,9 @@ impl Flush<'_> {
             return Ok(());
         }
         if let Some(hook) = &self.store.hook {
-            let batch: Vec<Transition> = accepted
+            let batch: Vec<&Transition> = accepted
                 .iter()
-                .flat_map(|i| self.items[*i].change.transitions.iter().cloned())
+                .flat_map(|i| &self.items[*i].change.transitions)
                 .collect();
             let done = match batch.is_empty() {
                 true => Ok(()),

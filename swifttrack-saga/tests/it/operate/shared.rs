@@ -90,7 +90,7 @@ async fn one_of_500_for_which_the_hook_always_fails_holds_up_nobody() {
     let calls: Arc<Mutex<Vec<usize>>> = Arc::default();
     let store = MemoryStore::new().hook({
         let calls = calls.clone();
-        move |batch: &[Transition]| {
+        move |batch: &[&Transition]| {
             calls.lock().unwrap().push(batch.len());
             match batch.iter().any(|t| &*t.id == "250" && t.seq == 2) {
                 true => Err(HookError::from(std::io::Error::other("never"))),

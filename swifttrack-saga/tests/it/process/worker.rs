@@ -83,7 +83,7 @@ impl OnTransition<Postgres> for Freeze {
     async fn on_transitions(
         &self,
         _: &mut PgConnection,
-        batch: &[Transition],
+        batch: &[&Transition],
     ) -> Result<(), HookError> {
         let meant = batch.iter().any(|t| &*t.id == "freeze");
         if meant && !self.done.swap(true, Ordering::Relaxed) {

@@ -41,7 +41,7 @@ impl OnTransition<Postgres> for Sql {
     async fn on_transitions(
         &self,
         conn: &mut PgConnection,
-        _: &[Transition],
+        _: &[&Transition],
     ) -> Result<(), HookError> {
         let done = query(self.0).execute(conn).await;
         match &self.1 {
