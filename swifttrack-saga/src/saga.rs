@@ -31,7 +31,9 @@ pub(crate) struct Code {
 
 impl<I: Payload> Saga<I> {
     /// Writes a saga down. The closure gets a builder and a reference to the
-    /// saga's input; it runs once, now.
+    /// saga's input; it runs once, now. References are of this saga alone: one of another saga is
+    /// refused by the compiler, in the words "borrowed data escapes outside of closure" (see
+    /// [`StepRef`](crate::StepRef)).
     ///
     /// # Errors
     ///

@@ -126,7 +126,7 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// When the store cannot be used, or a definition has [changed](Error::is_changed) under its
+    /// When the store cannot be used, its tables are missing or a newer version's, or a definition has [changed](Error::is_changed) under its
     /// version: from another that is registered here, or from how the store first saw it.
     /// Nothing is then written.
     pub async fn spawn(mut self) -> Result<Engine, Error> {

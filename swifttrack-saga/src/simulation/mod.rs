@@ -72,7 +72,7 @@ needed! {
     the_order_of_a_batch_is_needed Order from 0;
     remembering_maybe_is_needed Maybe from 0;
     counting_interrupted_attempts_is_needed Interrupted from 0;
-    the_takeover_before_reading_back_is_needed Reclaim from 0;
+    the_takeover_before_reading_back_is_needed Reclaim from 500;
     the_sweep_is_needed Sweep from 0;
     durability_before_effects_is_needed DurableFirst from 0;
 }

@@ -217,7 +217,13 @@ fn explore(bug: Bug, faults: u32) -> Report {
 fn a_correct_saga_of_three_steps_is_exhausted_with_two_faults() {
     let began = std::time::Instant::now();
     let report = explore(Bug::None, 2);
-    assert!(report.holds(), "{report}");
+    assert!(report.holds() && report.exhausted(), "{report}");
+    // As the documentation says.
+    assert_eq!(
+        (report.states(), report.paths()),
+        (1_021, 1_281),
+        "{report}"
+    );
     println!("{report}, in {:?}", began.elapsed());
 }
 
@@ -248,7 +254,27 @@ fn an_undo_that_is_not_idempotent_is_found() {
 
 #[test]
 fn a_key_that_is_not_sent_is_found() {
-    found(Bug::KeyIsNotSent, 1, "twice");
+    let found = found(Bug::KeyIsNotSent, 1, "twice");
+    let told = [
+        r#"something is held twice: ["a", "a", "b", "c"]"#,
+        "   1    journal 1: the saga begins",
+        "   2  a, attempt 1",
+        "   3  the process freezes, and another takes over",
+        "   4    journal 2: interrupted",
+        "   5  a, attempt 2",
+        r#"   6      Query { step: "a" } is answered None"#,
+        r#"   7      Hold { key: "2", step: "a" } is answered Done"#,
+        "   8    journal 3: a is done",
+        "   9  b, attempt 1",
+        r#"  10      Hold { key: "1", step: "b" } is answered Done"#,
+        "  11    journal 4: b is done",
+        "  12  c, attempt 1",
+        r#"  13      Hold { key: "1", step: "c" } is answered Done"#,
+        "  14    journal 5: c is done",
+        r#"  15  the frozen process goes on with a, attempt 1: Hold { key: "1", step: "a" } is answered Done"#,
+        "replay with [3]",
+    ];
+    assert_eq!(found.to_string(), told.join("\n"));
 }
 
 #[test]

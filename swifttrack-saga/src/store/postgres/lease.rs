@@ -16,6 +16,7 @@ pub(super) async fn register(
     definitions: &[(String, u32)],
     lease: Duration,
 ) -> Result<Timestamp, StoreError> {
+    super::schema::check(store).await?;
     store.lanes.set_lease(lease);
     let known = serde_json::to_string(definitions).map_err(StoreError::invalid)?;
     sqlx::query_scalar(

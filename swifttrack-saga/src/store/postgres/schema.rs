@@ -10,6 +10,8 @@ use crate::store::{Shape, StoreError};
 /// What each version of the schema adds. Never changed once released; only appended to.
 const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
+const VERSION: &str = "SELECT coalesce(max(version), 0) FROM saga_schema";
+
 /// Any number that nobody else takes for a lock: "saga" and "mig1" in ASCII.
 const MIGRATION_LOCK: i64 = 0x7361_6761_6d69_6731;
 
@@ -32,18 +34,17 @@ pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
         .execute(&mut *tx)
         .await
         .map_err(unavailable)?;
-    let found: i32 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM saga_schema")
+    let found = sqlx::query_scalar(VERSION)
         .fetch_one(&mut *tx)
         .await
         .map_err(unavailable)?;
-    let known = MIGRATIONS.len();
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
-    if found > known {
-        tx.rollback().await.map_err(unavailable)?;
-        return Err(StoreError::schema(format!(
-            "the schema is at version {found}, this binary knows {known}"
-        )));
-    }
+    let found = match known(found) {
+        Ok(found) => found,
+        Err(newer) => {
+            tx.rollback().await.map_err(unavailable)?;
+            return Err(newer);
+        }
+    };
     for (version, sql) in MIGRATIONS.iter().enumerate().skip(found) {
         sqlx::raw_sql(*sql)
             .execute(&mut *tx)
@@ -58,12 +59,33 @@ pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
     tx.commit().await.map_err(unavailable)
 }
 
+/// Refuses tables that a newer binary made, before anything is written to them.
+pub(super) async fn check(store: &PgStore) -> Result<(), StoreError> {
+    let found = sqlx::query_scalar(VERSION)
+        .fetch_one(&store.pool)
+        .await
+        .map_err(failed)?;
+    known(found).map(drop)
+}
+
+fn known(found: i32) -> Result<usize, StoreError> {
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    let known = MIGRATIONS.len();
+    match found <= known {
+        true => Ok(found),
+        false => Err(StoreError::schema(format!(
+            "the schema is at version {found}, this binary knows {known}"
+        ))),
+    }
+}
+
 /// Keeps the shapes that are new, if it is to, and reads what is kept of all.
 pub(super) async fn describe(
     store: &PgStore,
     shapes: &[Shape],
     keep: bool,
 ) -> Result<Vec<String>, StoreError> {
+    check(store).await?;
     let mut kept = Vec::with_capacity(shapes.len());
     for shape in shapes {
         // Two statements, since the second must see what another starter kept meanwhile.

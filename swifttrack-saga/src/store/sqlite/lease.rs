@@ -20,6 +20,7 @@ pub(super) async fn register(
     definitions: &[(String, u32)],
     lease: Duration,
 ) -> Result<Timestamp, StoreError> {
+    super::schema::check(store).await?;
     let taken = {
         let mut held = store.lock.lock().unwrap_or_else(PoisonError::into_inner);
         match &*held {

@@ -9,6 +9,8 @@ use crate::store::{Shape, StoreError};
 /// What each version of the schema adds. Never changed once released; only appended to.
 const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
+const VERSION: &str = "SELECT coalesce(max(version), 0) FROM saga_schema";
+
 /// Brings the schema to this binary's version, inside the caller's transaction.
 pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     let failed = |error| store_error(error, Phase::Before);
@@ -16,18 +18,11 @@ pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreErro
         .execute(&mut *conn)
         .await
         .map_err(failed)?;
-    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM saga_schema")
+    let found = sqlx::query_scalar(VERSION)
         .fetch_one(&mut *conn)
         .await
         .map_err(failed)?;
-    let known = MIGRATIONS.len();
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
-    if found > known {
-        return Err(StoreError::schema(format!(
-            "the schema is at version {found}, this binary knows {known}"
-        )));
-    }
-    for (version, sql) in MIGRATIONS.iter().enumerate().skip(found) {
+    for (version, sql) in MIGRATIONS.iter().enumerate().skip(known(found)?) {
         sqlx::raw_sql(*sql)
             .execute(&mut *conn)
             .await
@@ -41,12 +36,33 @@ pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreErro
     Ok(())
 }
 
+/// Refuses tables that a newer binary made, before anything is written to them.
+pub(super) async fn check(store: &SqliteStore) -> Result<(), StoreError> {
+    let found = sqlx::query_scalar(VERSION)
+        .fetch_one(&store.read)
+        .await
+        .map_err(failed)?;
+    known(found).map(drop)
+}
+
+fn known(found: i64) -> Result<usize, StoreError> {
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    let known = MIGRATIONS.len();
+    match found <= known {
+        true => Ok(found),
+        false => Err(StoreError::schema(format!(
+            "the schema is at version {found}, this binary knows {known}"
+        ))),
+    }
+}
+
 /// Keeps the shapes that are new, if it is to, and reads what is kept of all.
 pub(super) async fn describe(
     store: &SqliteStore,
     shapes: &[Shape],
     keep: bool,
 ) -> Result<Vec<String>, StoreError> {
+    check(store).await?;
     if keep {
         let all = async |conn: &mut SqliteConnection| {
             for shape in shapes {

@@ -304,6 +304,42 @@ async fn a_lock_that_does_not_come_is_retriable() {
     assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}");
 }
 
+/// A serialization failure, a deadlock, a lock that did not come, a cancelled statement: nobody
+/// in the batch is to blame, and it is run again (law 12).
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn what_others_cause_is_retriable_and_leaves_nothing() {
+    macro_rules! raise {
+        ($code:literal) => {
+            concat!("DO $$ BEGIN RAISE SQLSTATE '", $code, "'; END $$")
+        };
+    }
+    let schema = TestSchema::create().await;
+    let plain = migrated(&schema.url()).await;
+    let (worker, leases) = owner(&plain, LONG).await;
+    for (sql, retriable) in [
+        (raise!("40001"), true),
+        (raise!("40P01"), true),
+        (raise!("55P03"), true),
+        (raise!("57014"), true),
+        (raise!("23514"), false),
+        (raise!("P0001"), false),
+    ] {
+        let store = PgStore::connect(&schema.url()).await.unwrap();
+        let store = store.with_hook(Arc::new(Sql(sql, After::Return)));
+        let change = start(&leases[0], "a");
+        let error = store.commit(worker, &[change]).await.unwrap_err();
+        assert_eq!(error.is_retriable(), retriable, "{sql}: {error:?}");
+        assert!(!error.is_ambiguous(), "{sql}: {error:?}");
+        assert!(plain.find("conform", "a").await.unwrap().is_none());
+    }
+    let outcomes = plain.commit(worker, &[start(&leases[0], "a")]).await;
+    assert!(
+        matches!(outcomes.unwrap()[..], [Outcome::Committed]),
+        "the id is free"
+    );
+}
+
 /// After a restart of the server the flusher connects again by itself.
 #[tokio::test]
 #[ignore = "needs Postgres: cargo xtask test"]
@@ -404,4 +440,22 @@ async fn several_starters_migrate_once() {
         .unwrap();
     let error = stores[0].migrate().await.unwrap_err();
     assert!(error.is_schema(), "{error:?}");
+    // Nor is a process that did not ask for migrations let in.
+    let error = stores[1].register(worker, &[], LONG).await.unwrap_err();
+    assert!(error.is_schema(), "{error:?}");
+    let shape = Shape {
+        definition: "conform".to_owned(),
+        version: 1,
+        text: "shape".to_owned(),
+    };
+    let error = stores[1].describe(&[shape], true).await.unwrap_err();
+    assert!(error.is_schema(), "{error:?}");
+    let rows: i64 = query_scalar(
+        "SELECT (SELECT count(*) FROM saga_worker) + (SELECT count(*) FROM saga_name)
+             + (SELECT count(*) FROM saga_definition)",
+    )
+    .fetch_one(&mut admin)
+    .await
+    .unwrap();
+    assert_eq!(rows, 0);
 }

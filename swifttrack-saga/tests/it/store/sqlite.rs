@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use swifttrack_saga::conformance::Probe;
 use swifttrack_saga::store::sqlite::{self, SqliteStore};
-use swifttrack_saga::store::{Store as _, WorkerId};
+use swifttrack_saga::store::{Shape, Store as _, WorkerId};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -96,4 +96,40 @@ async fn a_newer_schema_is_refused() {
         .unwrap();
     let error = store.migrate().await.unwrap_err();
     assert!(error.is_schema(), "{error:?}");
+    // Nor is a process that did not ask for migrations let in.
+    let error = store.register(worker, &[], LONG).await.unwrap_err();
+    assert!(error.is_schema(), "{error:?}");
+    let shape = Shape {
+        definition: "conform".to_owned(),
+        version: 1,
+        text: "shape".to_owned(),
+    };
+    let error = store.describe(&[shape], true).await.unwrap_err();
+    assert!(error.is_schema(), "{error:?}");
+    let rows: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM saga_worker) + (SELECT count(*) FROM saga_name)
+             + (SELECT count(*) FROM saga_definition)",
+    )
+    .fetch_one(&write)
+    .await
+    .unwrap();
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test]
+async fn several_starters_migrate_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sagas.db");
+    let mut stores = Vec::new();
+    for _ in 0..4 {
+        let (write, read) = sqlite::open(&path).await.unwrap();
+        stores.push((SqliteStore::new(write.clone(), read), write));
+    }
+    let all = futures_util::future::join_all(stores.iter().map(|(store, _)| store.migrate())).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    let versions: Vec<i64> = sqlx::query_scalar("SELECT version FROM saga_schema")
+        .fetch_all(&stores[0].1)
+        .await
+        .unwrap();
+    assert_eq!(versions, [1, 2]);
 }
