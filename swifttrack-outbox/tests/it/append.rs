@@ -130,3 +130,41 @@ async fn a_key_changes_nothing_of_a_row_on_sqlite() {
     assert_eq!(rows[1].3.as_deref(), Some([0, 255, b'"', 0].as_slice()));
     assert_eq!((&rows[2].3, &rows[3].3), (&Some(Vec::new()), &None));
 }
+
+/// In a batch as it comes the rows happen to be in their order without. This is what promises it.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn rows_are_sorted_before_they_are_numbered_on_postgres() {
+    use swifttrack_outbox::{POSTGRES_APPEND_SQL, POSTGRES_APPEND_WITH_KEYS_SQL};
+
+    let Db::Postgres { pool, _db } = Db::postgres().await else {
+        unreachable!()
+    };
+    let nothing = Vec::<Option<String>>::new;
+    for (sql, keys) in [
+        (POSTGRES_APPEND_SQL, false),
+        (POSTGRES_APPEND_WITH_KEYS_SQL, true),
+    ] {
+        let explain = format!("EXPLAIN (COSTS OFF) {sql}");
+        let mut query = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
+            .bind(Vec::<uuid::Uuid>::new())
+            .bind(nothing())
+            .bind(nothing())
+            .bind(nothing())
+            .bind(Vec::<Option<Vec<u8>>>::new())
+            .bind(nothing())
+            .bind(nothing())
+            .bind(Vec::<i16>::new());
+        if keys {
+            query = query.bind(nothing());
+        }
+        let plan: Vec<String> = query.fetch_all(&pool).await.unwrap();
+        let insert = plan
+            .iter()
+            .position(|line| line.contains("Insert on outbox"));
+        let sort = plan
+            .iter()
+            .position(|line| line.contains("Sort Key: e.ord"));
+        assert!(insert < sort && sort.is_some(), "{plan:#?}");
+    }
+}
