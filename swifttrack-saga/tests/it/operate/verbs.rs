@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use swifttrack_saga::hook::What;
+use swifttrack_saga::hook::{End, What};
 use swifttrack_saga::store::memory::MemoryStore;
 use swifttrack_saga::store::{Page, Sighting, Standing};
-use swifttrack_saga::{Answer, By, Engine, StepStatus};
+use swifttrack_saga::{Answer, By, Engine, Status, StepStatus};
 
 use crate::parts::{Partner, Trouble, abc};
 
@@ -95,6 +95,47 @@ async fn a_verb_that_does_not_fit_is_told_as_such() {
     assert_eq!(partner.calls(), ["a", "b"]);
     let snapshot = engine.get("abc", "1").await.unwrap().unwrap();
     assert_eq!(snapshot.steps[1].status, StepStatus::Waiting);
+}
+
+/// Turning back is not itself cancelled: neither while an undo runs, nor while one waits.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_changes_nothing_in_a_saga_that_turns_back() {
+    let pause = Duration::from_secs(5);
+    for (trouble, tries) in [(Trouble::Slow(pause), 1), (Trouble::RetryAfter(pause), 2)] {
+        let (partner, store) = (Partner::default(), MemoryStore::new());
+        let saga = abc(&partner);
+        let engine = Engine::builder(store).register(&saga);
+        let engine = engine.spawn().await.unwrap();
+        partner.trouble("c", [Trouble::Reject]);
+        partner.trouble("b:undo", [trouble]);
+        engine.start(&saga, "1", &7).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let by = By::new("bob", "too late");
+        let accepted = engine.cancel("abc", "1", by).await.unwrap();
+        assert!(matches!(accepted, Sighting::Accepted { .. }));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let [verb, who, why] = ["cancel", "bob", "too late"].map(str::to_owned);
+        assert_eq!(told(&engine).await, [(verb, who, why, false)]);
+        let snapshot = engine.get("abc", "1").await.unwrap().unwrap();
+        assert_eq!(snapshot.status, Status::Compensating);
+        assert_eq!(partner.calls(), ["a", "b", "c", "b:undo"]);
+
+        let end = engine.ended("abc", "1").await.unwrap();
+        let Some(End::Compensated {
+            undone,
+            cancelled,
+            failed,
+            ..
+        }) = end
+        else {
+            panic!("{end:?}")
+        };
+        assert_eq!(*undone, ["b".into(), "a".into()]);
+        assert_eq!((failed.as_deref(), cancelled), (Some("c"), false));
+        let undos = partner.calls().split_off(3);
+        assert_eq!(undos[..tries], vec!["b:undo"; tries]);
+        assert_eq!(undos[tries..], ["a:undo"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
