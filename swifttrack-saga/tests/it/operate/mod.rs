@@ -6,3 +6,4 @@ mod payload;
 mod seen;
 mod shared;
 mod verbs;
+mod watch;
