@@ -3,6 +3,8 @@
 mod deploy;
 mod lease;
 mod payload;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod refused;
 mod seen;
 mod shared;
 mod verbs;

@@ -345,6 +345,14 @@ async fn an_ended_saga_can_be_erased_and_still_be_looked_at() {
     assert!(engine.start(&saga, "1", &secret).await.unwrap().existing);
 }
 
+/// All that the store has of saga 1, its commits counted.
+async fn held(store: &MemoryStore) -> String {
+    let found = store.find("abc", "1").await.unwrap().unwrap();
+    let loaded = store.load(&[found.saga]).await.unwrap();
+    let rows = store.history(found.saga, 0, 100).await.unwrap();
+    format!("{} {found:?} {loaded:?} {rows:?}", store.commits())
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_or_meant_for_nobody_is_refused() {
     let (partner, store) = (Partner::default(), MemoryStore::new());
@@ -363,6 +371,8 @@ async fn what_is_too_large_or_meant_for_nobody_is_refused() {
         .await
         .unwrap();
     engine.start(&saga, "1", &7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = held(&store).await;
     let large = "x".repeat(1024 * 1024 - 1);
     let most = "x".repeat(1024 * 1024 - 2);
     let key = "k".repeat(200);
@@ -408,6 +418,7 @@ async fn what_is_too_large_or_meant_for_nobody_is_refused() {
         engine.cancel("abd", "1", by).await.unwrap(),
         Sighting::NotFound
     );
+    assert!(held(&store).await == before);
 
     let outcome = engine.signal("abc", "1", &GO, &key, &most).await.unwrap();
     assert!(
@@ -416,6 +427,8 @@ async fn what_is_too_large_or_meant_for_nobody_is_refused() {
     );
     let end = engine.ended("abc", "1").await.unwrap();
     assert!(matches!(end, Some(End::Completed { .. })));
+    let before = held(&store).await;
     let late = engine.signal("abc", "1", &GO, "late", &most).await.unwrap();
     assert_eq!(late, SignalOutcome::Ended);
+    assert!(held(&store).await == before);
 }
