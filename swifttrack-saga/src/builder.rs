@@ -127,6 +127,9 @@ impl<'saga, P> SagaBuilder<'saga, P> {
     }
 
     /// Says what the saga gives, and ends the definition.
+    ///
+    /// The result is not stored: it is put together again from the outputs, each of which has
+    /// passed the limit of a [`Payload`](crate::Payload), and so has no limit of its own.
     pub fn finish<O>(self, output: impl Inputs<'saga, O>) -> Finished<'saga, O> {
         Finished {
             refs: refs(&output),

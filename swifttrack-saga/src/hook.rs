@@ -121,7 +121,7 @@ pub enum What {
     },
     /// An operator did something else.
     Operator {
-        /// `pause`, `resume`, `retry`, `skip`, `resolve`.
+        /// `pause`, `resume`, `retry`, `skip`, `resolve`, or a `cancel` that came too late.
         verb: Arc<str>,
         /// Who.
         who: Arc<str>,

@@ -12,6 +12,10 @@ use crate::policy::{Late, Policy};
 ///
 /// Implemented for every type that has `#[derive(Clone, Serialize, Deserialize)]`.
 ///
+/// As JSON each is 1 MiB at most. A start with more is refused. A step that gives more may have
+/// taken effect, so its attempt is one whose outcome is unknown, with the code
+/// `PAYLOAD_TOO_LARGE`.
+///
 /// While a saga is in memory, its attempts and steps share one value of each output. What a step
 /// changes inside of one, through a `Mutex` or the like, is lost at the next restart.
 pub trait Payload: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}

@@ -56,11 +56,11 @@ pub(crate) fn tell(definition: &Definition, entry: &Entry) -> What {
         EntryKind::Parked => What::Parked {
             reason: text(&facts.message),
         },
-        EntryKind::Cancel => What::CancelRequested {
+        EntryKind::Cancel if !facts.ignored => What::CancelRequested {
             who: text(&facts.who),
             reason: text(&facts.why),
         },
-        EntryKind::Operator => What::Operator {
+        EntryKind::Cancel | EntryKind::Operator => What::Operator {
             verb: text(&facts.word),
             who: text(&facts.who),
             reason: text(&facts.why),

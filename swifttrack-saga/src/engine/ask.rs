@@ -64,7 +64,8 @@ pub enum Erasure {
 }
 
 impl Engine {
-    /// Asks a saga to turn back. Accepted is a promise: it will, unless it ends first.
+    /// Asks a saga to turn back. Accepted is a promise: it will, unless it ends first. One that
+    /// has turned back goes on with its undos; its journal says that this changed nothing.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::core::{self, Refusal};
 use crate::definition::Undo;
 use crate::engine::live::Live;
+use crate::engine::start::check_length;
 use crate::erased::{Codec, ErasedStep, ErasedUndo, Value};
 use crate::error::{Class, NotYet, StepError};
 use crate::graph::Action;
@@ -18,9 +19,6 @@ use crate::guard::Guard;
 use crate::hook::Failure;
 use crate::step::{Attempt, Evidence, Resolution};
 use crate::store::Timestamp;
-
-/// No encoded output is longer.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
 /// What became of an attempt.
 #[derive(Debug)]
@@ -277,17 +275,20 @@ async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
 }
 
 fn done(codec: Codec, value: Value) -> Verdict {
-    match (codec.encode)(&value) {
-        Ok(bytes) if bytes.len() <= PAYLOAD_BYTES_MAX => Verdict::Done {
+    let bytes = match (codec.encode)(&value) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let why = failure("PAYLOAD_NOT_ENCODED", &error.to_string());
+            return failed(Refusal::Unknown, why);
+        }
+    };
+    match check_length("the output", bytes.len()) {
+        Ok(()) => Verdict::Done {
             value,
             bytes: bytes.into(),
         },
-        Ok(bytes) => {
-            let what = format!("the output has {} bytes", bytes.len());
-            failed(Refusal::Unknown, failure("PAYLOAD_TOO_LARGE", &what))
-        }
         Err(error) => {
-            let why = failure("PAYLOAD_NOT_ENCODED", &error.to_string());
+            let why = failure("PAYLOAD_TOO_LARGE", &error.to_string());
             failed(Refusal::Unknown, why)
         }
     }

@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::engine::Engine;
-use crate::engine::attempt::PAYLOAD_BYTES_MAX;
 use crate::engine::error::{Error, StartError};
 use crate::engine::shared::{LANES, Shared, StartRequest};
 use crate::erased::Value;
@@ -18,6 +17,8 @@ use crate::step::Payload;
 
 /// No id is longer.
 pub(crate) const ID_BYTES_MAX: usize = 200;
+/// No encoded input, output or signal is longer.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
 type StartAnswer = oneshot::Receiver<Result<Started, StartError>>;
 

@@ -1,6 +1,8 @@
-//! A store around another that counts what it is asked, and asks for something itself.
+//! A store around another that counts what it is asked, asks for something itself, and loses
+//! heartbeats.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ pub(crate) struct Counting {
     inner: Arc<dyn Store>,
     calls: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     before_commit: Arc<Mutex<Option<Request>>>,
+    heartbeats_lost: Arc<AtomicBool>,
 }
 
 impl Counting {
@@ -23,6 +26,7 @@ impl Counting {
             inner: Arc::new(inner),
             calls: Arc::default(),
             before_commit: Arc::default(),
+            heartbeats_lost: Arc::default(),
         }
     }
 
@@ -37,6 +41,11 @@ impl Counting {
     /// Makes the request just before the next commit.
     pub(crate) fn request_before_commit(&self, request: Request) {
         *self.before_commit.lock().unwrap() = Some(request);
+    }
+
+    /// Heartbeats do not arrive, and everything else does.
+    pub(crate) fn lose_heartbeats(&self, lose: bool) {
+        self.heartbeats_lost.store(lose, Ordering::Relaxed);
     }
 
     fn count(&self, name: &'static str) {
@@ -63,6 +72,9 @@ impl Store for Counting {
 
     async fn heartbeat(&self, worker: WorkerId, lease: Duration) -> Result<Timestamp, StoreError> {
         self.count("heartbeat");
+        if self.heartbeats_lost.load(Ordering::Relaxed) {
+            return Err(StoreError::unavailable("the heartbeat was lost"));
+        }
         self.inner.heartbeat(worker, lease).await
     }
 

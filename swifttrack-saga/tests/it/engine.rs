@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use swifttrack_saga::hook::{End, HookError, Transition, What};
 use swifttrack_saga::store::memory::{Fault, MemoryStore};
-use swifttrack_saga::store::{Sighting, Store};
+use swifttrack_saga::store::{Sighting, SignalOutcome, Store};
 use swifttrack_saga::{
     By, Engine, Resolution, Saga, Signal, StartError, Started, Status, Tune as _, TuneForward as _,
 };
@@ -464,13 +464,16 @@ async fn sleeps_signals_and_groups() {
         .unwrap()
     };
     let engine = engine(&store, &saga).await;
+    let began = tokio::time::Instant::now();
     engine.start(&saga, "1", &7).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(engine.active(), 0, "a long sleep takes no memory");
     let word = "word".to_owned();
     engine.signal("abc", "1", &GO, "k", &word).await.unwrap();
     let twice = engine.signal("abc", "1", &GO, "k", &word).await.unwrap();
-    assert_eq!(twice, swifttrack_saga::store::SignalOutcome::Duplicate);
+    assert_eq!(twice, SignalOutcome::Duplicate);
+    tokio::time::sleep_until(began + Duration::from_mins(119)).await;
+    assert!(partner.calls().is_empty(), "an early signal ends no sleep");
     let end = end(&engine, "1").await;
     let result = br#"["word",null]"#[..].into();
     assert_eq!(end, End::Completed { result });
@@ -478,6 +481,52 @@ async fn sleeps_signals_and_groups() {
 }
 
 const QUIET: Duration = Duration::from_secs(5);
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_that_is_late_turns_the_saga_back() {
+    let (partner, store) = (Partner::default(), MemoryStore::new());
+    let limit = Duration::from_hours(1);
+    let saga = {
+        let partner = partner.clone();
+        Saga::<u32>::define("abc", 1, |s, input| {
+            let a = s.step(A(partner.clone()).tombstone(), input);
+            let word = s.await_signal(GO.within(limit));
+            let b = s.step(B(partner).tombstone(), a);
+            s.finish((word, b))
+        })
+        .unwrap()
+    };
+    let engine = engine(&store, &saga).await;
+    let began = tokio::time::Instant::now();
+    engine.start(&saga, "late", &7).await.unwrap();
+    engine.start(&saga, "timely", &7).await.unwrap();
+    tokio::time::sleep_until(began + limit - Duration::from_secs(1)).await;
+    assert_eq!(partner.calls(), ["a", "a"]);
+    let word = "word".to_owned();
+    let heard = engine.signal("abc", "timely", &GO, "k", &word).await;
+    assert!(matches!(heard.unwrap(), SignalOutcome::Accepted { .. }));
+    let result = br#"["word",1]"#[..].into();
+    assert_eq!(end(&engine, "timely").await, End::Completed { result });
+
+    let late = end(&engine, "late").await;
+    assert!(began.elapsed() >= limit);
+    assert_eq!(compensated(&late), ["a"]);
+    let End::Compensated {
+        failed,
+        error,
+        cancelled,
+        ..
+    } = late
+    else {
+        panic!()
+    };
+    assert_eq!(failed.as_deref(), Some("go"));
+    assert_eq!(&*error.unwrap().code, "SIGNAL_TIMED_OUT");
+    assert!(!cancelled);
+    assert_eq!(partner.calls(), ["a", "a", "b", "a:undo"]);
+    let heard = engine.signal("abc", "late", &GO, "k", &word).await;
+    assert_eq!(heard.unwrap(), SignalOutcome::Ended);
+}
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_of_maybe_waits_out_the_quiet_period_without_tombstones() {

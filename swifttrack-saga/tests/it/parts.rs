@@ -19,6 +19,8 @@ pub(crate) enum Trouble {
     Blocked(&'static str),
     Panic,
     Hang,
+    /// Fine, after so long.
+    Slow(Duration),
     Fine,
 }
 
@@ -72,6 +74,10 @@ impl Partner {
             Trouble::Blocked(on) => Err(StepError::blocked(on, Duration::from_hours(1))),
             Trouble::Panic => panic!("a step panics"),
             Trouble::Hang => std::future::pending().await,
+            Trouble::Slow(pause) => {
+                tokio::time::sleep(pause).await;
+                Ok(attempt.number())
+            }
         }
     }
 }

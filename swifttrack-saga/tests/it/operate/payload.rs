@@ -7,7 +7,8 @@ use swifttrack_saga::payload::PayloadCodec;
 use swifttrack_saga::store::memory::MemoryStore;
 use swifttrack_saga::store::{Sighting, SignalOutcome, Store as _};
 use swifttrack_saga::{
-    Answer, By, Engine, Erasure, Retry, Saga, Signal, Status, StepStatus, Tune as _,
+    Answer, Attempt, By, Compensate, Engine, Erasure, Evidence, NotYet, Retry, Saga, Signal,
+    Status, Step, StepError, StepStatus, Tune as _,
 };
 use uuid::Uuid;
 
@@ -143,6 +144,77 @@ async fn what_an_operator_found_out_is_sealed_too() {
     );
 }
 
+/// Gives so many bytes, as JSON.
+struct Gives(Partner, usize);
+
+impl Step for Gives {
+    const NAME: &'static str = "gives";
+    type In = u32;
+    type Out = String;
+
+    async fn run(&self, _: &Attempt, _: &u32) -> Result<String, StepError> {
+        Ok("x".repeat(self.1 - 2))
+    }
+}
+
+impl Compensate for Gives {
+    async fn undo(
+        &self,
+        attempt: &Attempt,
+        input: &u32,
+        evidence: Evidence<&String>,
+    ) -> Result<(), NotYet> {
+        // As a step that writes down its calls.
+        let evidence = match evidence {
+            Evidence::Done(_) => Evidence::Done(&0),
+            Evidence::Maybe => Evidence::Maybe,
+        };
+        A(self.0.clone()).undo(attempt, input, evidence).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_too_large_is_not_stored_and_its_step_is_undone_as_maybe() {
+    const MOST: usize = 1024 * 1024;
+    for (bytes, fits) in [(MOST, true), (MOST + 1, false)] {
+        let (partner, store) = (Partner::default(), MemoryStore::new());
+        let saga = Saga::<u32>::define("abc", 1, |s, input| {
+            let large = Gives(partner.clone(), bytes).tombstone();
+            let large = s.step(large.retry(Retry::never()), input);
+            s.finish(large.map(String::len))
+        })
+        .unwrap();
+        let engine = Engine::builder(store.clone()).register(&saga);
+        let engine = engine.spawn().await.unwrap();
+        let started = engine.start(&saga, "1", &7).await.unwrap();
+        let end = engine.ended("abc", "1").await.unwrap().unwrap();
+        let stored = stored(&store, started.saga).await;
+        if fits {
+            assert!(matches!(end, End::Completed { .. }), "{end:?}");
+            assert_eq!(stored[1].len(), MOST);
+            continue;
+        }
+        let End::Compensated { undone, error, .. } = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(*undone, ["gives".into()]);
+        let why = error.unwrap();
+        assert_eq!(&*why.code, "PAYLOAD_TOO_LARGE");
+        assert_eq!(
+            &*why.message,
+            "the output has 1048577 bytes; the most is 1048576"
+        );
+        assert_eq!(partner.calls(), ["gives:undo maybe"]);
+        let history = engine.history("abc", "1", 0, 100).await.unwrap();
+        let failed = history.iter().any(|t| match &t.what {
+            What::StepFailed { unknown, error, .. } => *unknown && *error == why,
+            _ => false,
+        });
+        assert!(failed, "{history:?}");
+        assert_eq!(stored, [b"7"], "its input and nothing else");
+    }
+}
+
 /// Who cannot read a saga parks it, in sight, beside others that go on; nobody may cancel what
 /// is past its pivot; and who can read it goes on with it when a person says so.
 #[tokio::test(start_paused = true)]
@@ -273,6 +345,14 @@ async fn an_ended_saga_can_be_erased_and_still_be_looked_at() {
     assert!(engine.start(&saga, "1", &secret).await.unwrap().existing);
 }
 
+/// All that the store has of saga 1, its commits counted.
+async fn held(store: &MemoryStore) -> String {
+    let found = store.find("abc", "1").await.unwrap().unwrap();
+    let loaded = store.load(&[found.saga]).await.unwrap();
+    let rows = store.history(found.saga, 0, 100).await.unwrap();
+    format!("{} {found:?} {loaded:?} {rows:?}", store.commits())
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_or_meant_for_nobody_is_refused() {
     let (partner, store) = (Partner::default(), MemoryStore::new());
@@ -291,6 +371,8 @@ async fn what_is_too_large_or_meant_for_nobody_is_refused() {
         .await
         .unwrap();
     engine.start(&saga, "1", &7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = held(&store).await;
     let large = "x".repeat(1024 * 1024 - 1);
     let most = "x".repeat(1024 * 1024 - 2);
     let key = "k".repeat(200);
@@ -336,6 +418,7 @@ async fn what_is_too_large_or_meant_for_nobody_is_refused() {
         engine.cancel("abd", "1", by).await.unwrap(),
         Sighting::NotFound
     );
+    assert!(held(&store).await == before);
 
     let outcome = engine.signal("abc", "1", &GO, &key, &most).await.unwrap();
     assert!(
@@ -344,6 +427,8 @@ async fn what_is_too_large_or_meant_for_nobody_is_refused() {
     );
     let end = engine.ended("abc", "1").await.unwrap();
     assert!(matches!(end, Some(End::Completed { .. })));
+    let before = held(&store).await;
     let late = engine.signal("abc", "1", &GO, "late", &most).await.unwrap();
     assert_eq!(late, SignalOutcome::Ended);
+    assert!(held(&store).await == before);
 }

@@ -1,11 +1,12 @@
 //! What a person does to a saga: who and why, and in view of what.
 
+use std::error::Error as _;
 use std::time::Duration;
 
-use swifttrack_saga::hook::What;
+use swifttrack_saga::hook::{End, What};
 use swifttrack_saga::store::memory::MemoryStore;
-use swifttrack_saga::store::{Page, Sighting, Standing};
-use swifttrack_saga::{Answer, By, Engine, StepStatus};
+use swifttrack_saga::store::{Page, Sighting, Standing, Store as _};
+use swifttrack_saga::{Answer, By, Engine, Error, Saga, Status, StepStatus};
 
 use crate::parts::{Partner, Trouble, abc};
 
@@ -95,6 +96,84 @@ async fn a_verb_that_does_not_fit_is_told_as_such() {
     assert_eq!(partner.calls(), ["a", "b"]);
     let snapshot = engine.get("abc", "1").await.unwrap().unwrap();
     assert_eq!(snapshot.steps[1].status, StepStatus::Waiting);
+}
+
+/// Turning back is not itself cancelled: neither while an undo runs, nor while one waits.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_changes_nothing_in_a_saga_that_turns_back() {
+    let pause = Duration::from_secs(5);
+    for (trouble, tries) in [(Trouble::Slow(pause), 1), (Trouble::RetryAfter(pause), 2)] {
+        let (partner, store) = (Partner::default(), MemoryStore::new());
+        let saga = abc(&partner);
+        let engine = Engine::builder(store).register(&saga);
+        let engine = engine.spawn().await.unwrap();
+        partner.trouble("c", [Trouble::Reject]);
+        partner.trouble("b:undo", [trouble]);
+        engine.start(&saga, "1", &7).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let by = By::new("bob", "too late");
+        let accepted = engine.cancel("abc", "1", by).await.unwrap();
+        assert!(matches!(accepted, Sighting::Accepted { .. }));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let [verb, who, why] = ["cancel", "bob", "too late"].map(str::to_owned);
+        assert_eq!(told(&engine).await, [(verb, who, why, false)]);
+        let snapshot = engine.get("abc", "1").await.unwrap().unwrap();
+        assert_eq!(snapshot.status, Status::Compensating);
+        assert_eq!(partner.calls(), ["a", "b", "c", "b:undo"]);
+
+        let end = engine.ended("abc", "1").await.unwrap();
+        let Some(End::Compensated {
+            undone,
+            cancelled,
+            failed,
+            ..
+        }) = end
+        else {
+            panic!("{end:?}")
+        };
+        assert_eq!(*undone, ["b".into(), "a".into()]);
+        assert_eq!((failed.as_deref(), cancelled), (Some("c"), false));
+        let undos = partner.calls().split_off(3);
+        assert_eq!(undos[..tries], vec!["b:undo"; tries]);
+        assert_eq!(undos[tries..], ["a:undo"]);
+    }
+}
+
+/// Who knows a definition may be another process: it does what was asked.
+#[tokio::test(start_paused = true)]
+async fn a_saga_of_another_binary_can_be_asked_and_not_read() {
+    let (partner, store) = (Partner::default(), MemoryStore::new());
+    let knows = waiting(&partner, &store).await;
+    let other = Saga::<u32>::define("other", 1, |s, input| s.finish(input)).unwrap();
+    let stranger = Engine::builder(store.clone()).register(&other);
+    let stranger = stranger.spawn().await.unwrap();
+
+    let commits = store.commits();
+    let error = stranger.start(&abc(&partner), "2", &7).await.unwrap_err();
+    assert!(error.is_invalid());
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    assert!(cause.is_some_and(Error::is_unregistered), "{error:?}");
+    for error in [
+        stranger.get("abc", "1").await.map(drop).unwrap_err(),
+        stranger.ended("abc", "1").await.map(drop).unwrap_err(),
+        stranger
+            .history("abc", "1", 0, 100)
+            .await
+            .map(drop)
+            .unwrap_err(),
+    ] {
+        assert!(error.is_unregistered(), "{error:?}");
+    }
+    assert!(store.find("abc", "2").await.unwrap().is_none());
+    assert_eq!(store.commits(), commits);
+
+    let by = By::new("alice", "no");
+    let accepted = stranger.cancel("abc", "1", by).await.unwrap();
+    assert!(matches!(accepted, Sighting::Accepted { .. }));
+    let end = knows.ended("abc", "1").await.unwrap();
+    assert!(matches!(end, Some(End::Compensated { .. })), "{end:?}");
+    let error = stranger.get("abc", "1").await.unwrap_err();
+    assert!(error.is_unregistered(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
