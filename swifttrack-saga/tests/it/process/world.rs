@@ -1,0 +1,109 @@
+//! What the processes share, and what is said of it in the end.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
+use swifttrack_saga::hook::{End, What};
+use swifttrack_saga::store::postgres::PgStore;
+use testkit::wait_until;
+use uuid::Uuid;
+
+use super::LIMIT;
+use super::worker::{engine, work};
+
+/// A database, and what the tests read of it by themselves.
+pub(super) struct World {
+    pub(super) url: String,
+    pool: PgPool,
+}
+
+impl World {
+    pub(super) async fn at(url: &str) -> Self {
+        let pool = PgPool::connect(url).await.unwrap();
+        PgStore::new(&pool).migrate().await.unwrap();
+        query("CREATE TABLE effect (key text PRIMARY KEY, calls int NOT NULL)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let url = url.to_owned();
+        Self { url, pool }
+    }
+
+    pub(super) async fn count(&self, sql: &str) -> i64 {
+        // Only literals of this file come here.
+        let count = query_scalar(AssertSqlSafe(sql.to_owned()));
+        count.fetch_one(&self.pool).await.unwrap_or(-1)
+    }
+
+    pub(super) async fn until(&self, what: &str, sql: &str, holds: impl Fn(i64) -> bool) {
+        wait_until(what, LIMIT, async || holds(self.count(sql).await)).await;
+    }
+
+    pub(super) async fn until_effects(&self, many: i64) {
+        let what = format!("{many} steps took effect");
+        self.until(&what, "SELECT count(*) FROM effect", |n| n >= many)
+            .await;
+    }
+
+    pub(super) async fn until_all_ended(&self) {
+        self.until("no saga runs", "SELECT count(*) FROM saga", |n| n == 0)
+            .await;
+    }
+
+    /// The youngest saga; uuids are in the order of time.
+    pub(super) async fn youngest(&self) -> Uuid {
+        let sagas = query_scalar("SELECT saga FROM saga_key ORDER BY saga DESC LIMIT 1");
+        sagas.fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// The journal in one word, up to a saga, but for the one that freezes its process.
+    pub(super) async fn digest(&self, last: Uuid) -> String {
+        query_scalar(
+            "SELECT md5(string_agg(e::text, '' ORDER BY e.saga, e.seq)) FROM saga_event e
+             JOIN saga_key k ON k.saga = e.saga WHERE k.id <> 'freeze' AND e.saga <= $1",
+        )
+        .bind(last)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// Every saga is there, has ended well, did each step once, and was journalled once.
+    pub(super) async fn judge(&self, ids: std::ops::Range<u32>, version: u32) {
+        let judge = engine(&self.url, &self.pool, &[1, 2], false).await;
+        let saga = work(version, &self.pool);
+        for id in ids {
+            let id = id.to_string();
+            // What was cut off before its start was durable starts now; the rest is known.
+            // A newcomer waits for its share of the shards.
+            wait_until("it can start", LIMIT, async || {
+                judge.start(&saga, &id, &7).await.is_ok()
+            })
+            .await;
+            let end = judge.ended("work", &id).await.unwrap();
+            assert!(matches!(end, Some(End::Completed { .. })), "{id}: {end:?}");
+            let history = judge.history("work", &id, 0, 1_000).await.unwrap();
+            assert!(
+                history.iter().zip(1..).all(|(t, seq)| t.seq == seq),
+                "{history:?}"
+            );
+            assert!(history.iter().all(|t| t.version == version), "{history:?}");
+            let mut done: Vec<&str> = history
+                .iter()
+                .filter_map(|t| match &t.what {
+                    What::StepDone { step, .. } => Some(&**step),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(done, ["one", "two", "three"], "{history:?}");
+            done.dedup();
+            assert_eq!(history.iter().filter(|t| t.end.is_some()).count(), 1);
+            let effects = query_scalar("SELECT count(*) FROM effect WHERE key LIKE $1 || ':%'")
+                .bind(&id)
+                .fetch_one(&self.pool)
+                .await;
+            assert_eq!(effects.unwrap_or(0_i64), 3, "the effects of {id}");
+        }
+        judge.shutdown(Duration::from_secs(5)).await;
+    }
+}
