@@ -14,7 +14,6 @@ use testkit::pg::TestDb;
 use testkit::wait_until;
 
 use self::cluster::Cluster;
-use self::replica::Replica;
 use self::world::World;
 use crate::store::proxy::{Cut, Proxy};
 
@@ -32,8 +31,8 @@ fn child() {
 async fn a_killed_process_is_taken_over() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut first = Replica::new(&world.url).starts(1, 0..150).spawn();
-    let _second = Replica::new(&world.url).spawn();
+    let mut first = world.replica().starts(1, 0..150).spawn();
+    let _second = world.replica().spawn();
     world.until_effects(60).await;
     first.signal("KILL");
     world.until_all_ended().await;
@@ -43,13 +42,13 @@ async fn a_killed_process_is_taken_over() {
 async fn frozen(inside_a_flush: bool) {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut replica = Replica::new(&world.url).starts(1, 0..100);
+    let mut replica = world.replica().starts(1, 0..100);
     if inside_a_flush {
         replica = replica.freezes_itself();
     }
     let first = replica.spawn();
     world.until_effects(30).await;
-    let second = Replica::new(&world.url).spawn();
+    let second = world.replica().spawn();
     match inside_a_flush {
         true => wait_until("it stands still", LIMIT, async || first.is_stopped()).await,
         false => first.signal_shared("STOP"),
@@ -95,9 +94,9 @@ async fn a_process_frozen_inside_a_flush_writes_nothing_stale() {
 async fn versions_roll_while_both_are_alive() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut old = Replica::new(&world.url).starts(1, 0..60).spawn();
+    let mut old = world.replica().starts(1, 0..60).spawn();
     world.until_effects(10).await;
-    let new = Replica::new(&world.url).versions("1,2").starts(2, 100..160);
+    let new = world.replica().versions("1,2").starts(2, 100..160);
     let _new = new.spawn();
     world.until_effects(60).await;
     old.leave();
@@ -111,14 +110,14 @@ async fn versions_roll_while_both_are_alive() {
 async fn a_third_replica_gets_its_share() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let _first = Replica::new(&world.url).starts(1, 0..100).spawn();
-    let _second = Replica::new(&world.url).spawn();
+    let _first = world.replica().starts(1, 0..100).spawn();
+    let _second = world.replica().spawn();
     // 64 shards in three are 22, 22 and 20.
     let fair = "SELECT count(*) FROM (SELECT FROM saga_shard s JOIN saga_name n ON n.n = s.grp
                 WHERE n.name = 'work@1' AND owner IS NOT NULL
                 GROUP BY owner HAVING count(*) >= 20) x";
     world.until("two share", fair, |n| n == 2).await;
-    let _third = Replica::new(&world.url).spawn();
+    let _third = world.replica().spawn();
     world.until("three share", fair, |n| n == 3).await;
     world.until_all_ended().await;
     world.judge(0..100, 1).await;
@@ -130,8 +129,9 @@ async fn a_third_replica_gets_its_share() {
 async fn a_server_that_crashes_loses_nothing() {
     let cluster = Cluster::create();
     let world = World::at(&cluster.url()).await;
-    let _first = Replica::new(&world.url).starts(1, 0..150).spawn();
-    let _second = Replica::new(&world.url).spawn();
+    let _first = world.replica().starts(1, 0..150).spawn();
+    let _second = world.replica().spawn();
+    world.until_workers(2).await;
     world.until_effects(60).await;
     cluster.crash();
     cluster.start();
@@ -146,8 +146,9 @@ async fn a_server_that_crashes_loses_nothing() {
 async fn sessions_that_are_ended_lose_nothing() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let _first = Replica::new(&world.url).starts(1, 0..150).spawn();
-    let _second = Replica::new(&world.url).spawn();
+    let _first = world.replica().starts(1, 0..150).spawn();
+    let _second = world.replica().spawn();
+    world.until_workers(2).await;
     let mut ended = 0;
     for effects in [30, 80, 130, 180, 230] {
         world.until_effects(effects).await;
@@ -170,7 +171,7 @@ async fn commits_whose_connection_is_cut_are_read_back() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
     let proxy = Proxy::to(&world.url, b"COMMIT").await;
-    let replica = Replica::new(&proxy.url(&world.url)).hooked();
+    let replica = world.replica_at(&proxy.url(&world.url)).hooked();
     let _only = replica.starts(1, 0..150).spawn();
     for (effects, cut) in (20..).step_by(40).zip([
         Cut::After,

@@ -1,6 +1,7 @@
 //! A worker process, as its parent sees it.
 
 use std::ops::Range;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 pub(super) struct Replica {
@@ -13,12 +14,14 @@ pub(super) struct Running {
 }
 
 impl Replica {
-    pub(super) fn new(url: &str) -> Self {
+    /// It appends the ids of the starts that came back to a file.
+    pub(super) fn new(url: &str, acknowledged: &Path) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["process::child", "--exact", "--nocapture"])
             .env("WORKER_URL", url)
             .env("WORKER_VERSIONS", "1")
+            .env("WORKER_ACKNOWLEDGED", acknowledged)
             .stdin(Stdio::piped())
             .stdout(Stdio::null());
         Self { command }

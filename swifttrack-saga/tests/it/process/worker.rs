@@ -1,6 +1,7 @@
 //! What a child process does.
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -114,6 +115,10 @@ pub(super) fn main_if_told() {
         let engine = engine(&url, &pool, &versions, hooked).await;
         if let [version, from, to] = starts[..] {
             let (engine, pool) = (engine.clone(), pool.clone());
+            let mut acknowledged = File::options()
+                .append(true)
+                .open(word("WORKER_ACKNOWLEDGED"))
+                .unwrap();
             tokio::spawn(async move {
                 let saga = work(version, &pool);
                 for id in from..to {
@@ -122,7 +127,12 @@ pub(super) fn main_if_told() {
                         let (engine, saga) = (engine.clone(), saga.clone());
                         tokio::spawn(async move { engine.start(&saga, "freeze", &7).await });
                     }
-                    let _ = engine.start(&saga, &id.to_string(), &7).await;
+                    if engine.start(&saga, &id.to_string(), &7).await.is_ok() {
+                        // In one write, so that a kill leaves a whole line or none.
+                        acknowledged
+                            .write_all(format!("{id}\n").as_bytes())
+                            .unwrap();
+                    }
                 }
             });
         }

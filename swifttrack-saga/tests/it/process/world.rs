@@ -1,20 +1,26 @@
 //! What the processes share, and what is said of it in the end.
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
 use swifttrack_saga::hook::{End, What};
 use swifttrack_saga::store::postgres::PgStore;
+use tempfile::NamedTempFile;
 use testkit::wait_until;
 use uuid::Uuid;
 
 use super::LIMIT;
+use super::replica::Replica;
 use super::worker::{engine, work};
 
 /// A database, and what the tests read of it by themselves.
 pub(super) struct World {
     pub(super) url: String,
     pool: PgPool,
+    /// The ids of the starts that came back, outside of the database that may lose them.
+    acknowledged: NamedTempFile,
 }
 
 impl World {
@@ -25,8 +31,20 @@ impl World {
             .execute(&pool)
             .await
             .unwrap();
-        let url = url.to_owned();
-        Self { url, pool }
+        Self {
+            url: url.to_owned(),
+            pool,
+            acknowledged: NamedTempFile::new().unwrap(),
+        }
+    }
+
+    pub(super) fn replica(&self) -> Replica {
+        self.replica_at(&self.url)
+    }
+
+    /// One that reaches the database by a way of its own.
+    pub(super) fn replica_at(&self, url: &str) -> Replica {
+        Replica::new(url, self.acknowledged.path())
     }
 
     pub(super) async fn count(&self, sql: &str) -> i64 {
@@ -42,6 +60,12 @@ impl World {
     pub(super) async fn until_effects(&self, many: i64) {
         let what = format!("{many} steps took effect");
         self.until(&what, "SELECT count(*) FROM effect", |n| n >= many)
+            .await;
+    }
+
+    pub(super) async fn until_workers(&self, many: i64) {
+        let what = format!("{many} workers are registered");
+        self.until(&what, "SELECT count(*) FROM saga_worker", |n| n == many)
             .await;
     }
 
@@ -68,18 +92,33 @@ impl World {
         .unwrap()
     }
 
-    /// Every saga is there, has ended well, did each step once, and was journalled once.
-    pub(super) async fn judge(&self, ids: std::ops::Range<u32>, version: u32) {
+    fn acknowledged(&self, ids: &Range<u32>) -> HashSet<u32> {
+        let lines = std::fs::read_to_string(self.acknowledged.path()).unwrap();
+        let known = lines.lines().map(|line| line.parse::<u32>().unwrap());
+        known.filter(|id| ids.contains(id)).collect()
+    }
+
+    /// Every saga that was acknowledged is there; every one has ended well, did each step once, and was journalled once.
+    pub(super) async fn judge(&self, ids: Range<u32>, version: u32) {
+        let known = self.acknowledged(&ids);
+        assert!(!known.is_empty(), "no start came back");
         let judge = engine(&self.url, &self.pool, &[1, 2], false).await;
         let saga = work(version, &self.pool);
-        for id in ids {
-            let id = id.to_string();
+        for number in ids {
+            let id = number.to_string();
+            let mut existing = false;
             // What was cut off before its start was durable starts now; the rest is known.
             // A newcomer waits for its share of the shards.
             wait_until("it can start", LIMIT, async || {
-                judge.start(&saga, &id, &7).await.is_ok()
+                let started = judge.start(&saga, &id, &7).await;
+                existing = started.as_ref().is_ok_and(|started| started.existing);
+                started.is_ok()
             })
             .await;
+            assert!(
+                existing || !known.contains(&number),
+                "{id} was started and is lost"
+            );
             let end = judge.ended("work", &id).await.unwrap();
             assert!(matches!(end, Some(End::Completed { .. })), "{id}: {end:?}");
             let history = judge.history("work", &id, 0, 1_000).await.unwrap();
