@@ -1,7 +1,8 @@
 //! Processes that are killed, frozen and replaced, over one Postgres.
 //!
 //! Each worker is this test binary again, told by its environment to be [`child`]. What it does
-//! to the world is in the table `effect`, by key, as at a partner that is idempotent.
+//! to the world is in the table `effect`, by key, as at a partner that is idempotent. One saga of
+//! three is rejected at its last step and undone.
 
 mod cluster;
 mod replica;
@@ -19,6 +20,8 @@ use crate::store::proxy::{Cut, Proxy};
 
 /// What ends a broken test.
 const LIMIT: Duration = Duration::from_secs(120);
+/// A step that takes so long is under way at a chosen moment.
+const SLOW: Duration = Duration::from_millis(300);
 
 /// Started by the tests of this module with its environment; by itself it does nothing.
 #[test]
@@ -42,17 +45,19 @@ async fn a_killed_process_is_taken_over() {
 async fn frozen(inside_a_flush: bool) {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut replica = world.replica().starts(1, 0..100);
+    let mut replica = world.replica().starts(1, 0..100).steps_take(SLOW);
     if inside_a_flush {
         replica = replica.freezes_itself();
     }
     let first = replica.spawn();
-    world.until_effects(30).await;
-    let second = world.replica().spawn();
-    match inside_a_flush {
-        true => wait_until("it stands still", LIMIT, async || first.is_stopped()).await,
-        false => first.signal_shared("STOP"),
+    if inside_a_flush {
+        wait_until("it stands still", LIMIT, async || first.is_stopped()).await;
+    } else {
+        world.until_one_turns_back().await;
+        first.signal_shared("STOP");
     }
+    assert!(world.turning_back().await > 0, "it froze in no undo");
+    let second = world.replica().spawn();
     // The other does it all, also what the frozen one's open transaction held on to.
     world.until_all_ended().await;
     let last = world.youngest().await;

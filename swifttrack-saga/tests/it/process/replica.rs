@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 pub(super) struct Replica {
     command: Command,
@@ -36,6 +37,13 @@ impl Replica {
     pub(super) fn starts(mut self, version: u32, ids: Range<u32>) -> Self {
         let starts = format!("{version},{},{}", ids.start, ids.end);
         self.command.env("WORKER_STARTS", starts);
+        self
+    }
+
+    /// Its steps and undos take so long.
+    pub(super) fn steps_take(mut self, time: Duration) -> Self {
+        let time = time.as_millis().to_string();
+        self.command.env("WORKER_STEP_MS", time);
         self
     }
 

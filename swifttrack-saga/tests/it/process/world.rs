@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
-use swifttrack_saga::hook::{End, What};
+use swifttrack_saga::hook::{End, Transition, What};
 use swifttrack_saga::store::postgres::PgStore;
 use tempfile::NamedTempFile;
 use testkit::wait_until;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::LIMIT;
 use super::replica::Replica;
-use super::worker::{engine, work};
+use super::worker::{STEP, engine, is_rejected, turning_back, work};
 
 /// A database, and what the tests read of it by themselves.
 pub(super) struct World {
@@ -27,10 +27,12 @@ impl World {
     pub(super) async fn at(url: &str) -> Self {
         let pool = PgPool::connect(url).await.unwrap();
         PgStore::new(&pool).migrate().await.unwrap();
-        query("CREATE TABLE effect (key text PRIMARY KEY, calls int NOT NULL)")
-            .execute(&pool)
-            .await
-            .unwrap();
+        for table in [
+            "CREATE SEQUENCE effect_order",
+            "CREATE TABLE effect (key text PRIMARY KEY, done bigint, undone bigint)",
+        ] {
+            query(table).execute(&pool).await.unwrap();
+        }
         Self {
             url: url.to_owned(),
             pool,
@@ -69,6 +71,17 @@ impl World {
             .await;
     }
 
+    pub(super) async fn until_one_turns_back(&self) {
+        wait_until("a saga turns back", LIMIT, async || {
+            self.turning_back().await > 0
+        })
+        .await;
+    }
+
+    pub(super) async fn turning_back(&self) -> i64 {
+        turning_back(&self.pool).await
+    }
+
     pub(super) async fn until_all_ended(&self) {
         self.until("no saga runs", "SELECT count(*) FROM saga", |n| n == 0)
             .await;
@@ -92,18 +105,33 @@ impl World {
         .unwrap()
     }
 
+    /// What happened at the partner for a saga, in order: what did, and what was undone.
+    async fn effects(&self, id: &str) -> Vec<String> {
+        query_scalar(
+            "SELECT substr(name, length($1) + 2) FROM effect
+             CROSS JOIN LATERAL (VALUES (done, key), (undone, key || ':undo')) e (n, name)
+             WHERE key LIKE $1 || ':%' AND n IS NOT NULL ORDER BY n",
+        )
+        .bind(id)
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+
     fn acknowledged(&self, ids: &Range<u32>) -> HashSet<u32> {
         let lines = std::fs::read_to_string(self.acknowledged.path()).unwrap();
         let known = lines.lines().map(|line| line.parse::<u32>().unwrap());
         known.filter(|id| ids.contains(id)).collect()
     }
 
-    /// Every saga that was acknowledged is there; every one has ended well, did each step once, and was journalled once.
+    /// Every saga that was acknowledged is there; every one has ended well, did and undid each step once and in order,
+    /// and was journalled once.
     pub(super) async fn judge(&self, ids: Range<u32>, version: u32) {
         let known = self.acknowledged(&ids);
         assert!(!known.is_empty(), "no start came back");
-        let judge = engine(&self.url, &self.pool, &[1, 2], false).await;
-        let saga = work(version, &self.pool);
+        let saga = work(version, &self.pool, STEP);
+        let other = work(3 - version, &self.pool, STEP);
+        let judge = engine(&self.url, &[saga.clone(), other], false).await;
         for number in ids {
             let id = number.to_string();
             let mut existing = false;
@@ -119,30 +147,40 @@ impl World {
                 existing || !known.contains(&number),
                 "{id} was started and is lost"
             );
-            let end = judge.ended("work", &id).await.unwrap();
-            assert!(matches!(end, Some(End::Completed { .. })), "{id}: {end:?}");
+            let end = judge.ended("work", &id).await.unwrap().unwrap();
             let history = judge.history("work", &id, 0, 1_000).await.unwrap();
             assert!(
                 history.iter().zip(1..).all(|(t, seq)| t.seq == seq),
                 "{history:?}"
             );
             assert!(history.iter().all(|t| t.version == version), "{history:?}");
-            let mut done: Vec<&str> = history
-                .iter()
-                .filter_map(|t| match &t.what {
-                    What::StepDone { step, .. } => Some(&**step),
-                    _ => None,
-                })
-                .collect();
-            assert_eq!(done, ["one", "two", "three"], "{history:?}");
-            done.dedup();
             assert_eq!(history.iter().filter(|t| t.end.is_some()).count(), 1);
-            let effects = query_scalar("SELECT count(*) FROM effect WHERE key LIKE $1 || ':%'")
-                .bind(&id)
-                .fetch_one(&self.pool)
-                .await;
-            assert_eq!(effects.unwrap_or(0_i64), 3, "the effects of {id}");
+            // A last step that was cut off may have happened, so its undo is asked for too.
+            let maybe = history
+                .iter()
+                .any(|t| matches!(&t.what, What::StepFailed { unknown: true, .. }));
+            let expected = match (is_rejected(&id), maybe) {
+                (false, _) => &["one", "two", "three"][..],
+                (true, false) => &["one", "two", "two:undo", "one:undo"],
+                (true, true) => &["one", "two", "three:undo", "two:undo", "one:undo"],
+            };
+            match is_rejected(&id) {
+                false => assert!(matches!(end, End::Completed { .. }), "{id}: {end:?}"),
+                true => assert!(matches!(end, End::Compensated { .. }), "{id}: {end:?}"),
+            }
+            assert_eq!(journalled(&history), expected, "{history:?}");
+            assert_eq!(self.effects(&id).await, expected, "the effects of {id}");
         }
         judge.shutdown(Duration::from_secs(5)).await;
     }
+}
+
+/// The same as the journal tells it.
+fn journalled(history: &[Transition]) -> Vec<String> {
+    let told = history.iter().filter_map(|t| match &t.what {
+        What::StepDone { step, .. } => Some(step.to_string()),
+        What::UndoDone { step, .. } => Some(format!("{step}:undo")),
+        _ => None,
+    });
+    told.collect()
 }
