@@ -9,19 +9,24 @@ mod replica;
 mod worker;
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::pg::TestDb;
 use testkit::wait_until;
 
 use self::cluster::Cluster;
-use self::world::World;
+use self::worker::LEASE;
+use self::world::{Head, World};
 use crate::store::proxy::{Cut, Proxy};
 
 /// What ends a broken test.
 const LIMIT: Duration = Duration::from_secs(120);
+/// Workers with a fair share of the shards: 64 in three are 22, 22 and 20.
+const FAIR: &str = "SELECT count(*) FROM (SELECT FROM saga_shard s JOIN saga_name n ON n.n = s.grp
+    WHERE n.name = 'work@1' AND owner IS NOT NULL
+    GROUP BY owner HAVING count(*) >= 20) x";
 /// A step that takes so long is under way at a chosen moment.
-const SLOW: Duration = Duration::from_millis(300);
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Started by the tests of this module with its environment; by itself it does nothing.
 #[test]
@@ -34,10 +39,27 @@ fn child() {
 async fn a_killed_process_is_taken_over() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut first = world.replica().starts(1, 0..150).spawn();
-    let _second = world.replica().spawn();
-    world.until_effects(60).await;
-    first.signal("KILL");
+    // The heir comes before, so that both have their share when the first saga starts.
+    let _heir = world.replica().steps_take(SLOW).spawn();
+    world.until_workers(1).await;
+    let victim = world.replica().steps_take(SLOW).starts(1, 0..150);
+    let mut victim = victim.spawn();
+    world.until_workers(2).await;
+    let worker = world.worker(1).await;
+    world.until("two share", FAIR, |n| n == 2).await;
+    world.until_one_turns_back().await;
+    let killed = Instant::now();
+    victim.signal("KILL");
+    let left = world.sagas_of(worker).await;
+    let started = world.acknowledged(&(0..150)).len();
+    assert!(started < 150, "it had started all");
+    assert!(left.iter().any(Head::turns_back), "{left:?}");
+    assert!(!left.iter().all(Head::turns_back), "{left:?}");
+    wait_until("all went on", LIMIT, async || world.still(&left).await == 0).await;
+    let took = killed.elapsed();
+    // The last heartbeat was before the kill, so the lease ends within LEASE of it. A saga then
+    // moves without waiting for a step: the first thing noted is that its attempt was cut off.
+    assert!(took <= LEASE + Duration::from_secs(1), "{took:?}");
     world.until_all_ended().await;
     world.judge(0..150, 1).await;
 }
@@ -99,11 +121,19 @@ async fn a_process_frozen_inside_a_flush_writes_nothing_stale() {
 async fn versions_roll_while_both_are_alive() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut old = world.replica().starts(1, 0..60).spawn();
+    let mut old = world.replica().steps_take(SLOW).starts(1, 0..60).spawn();
     world.until_effects(10).await;
+    let old_worker = world.worker(0).await;
     let new = world.replica().versions("1,2").starts(2, 100..160);
     let _new = new.spawn();
-    world.until_effects(60).await;
+    world.until_workers(2).await;
+    let second = "SELECT count(*) FROM effect WHERE key LIKE '1__:%'";
+    world
+        .until("version 2 takes effect", second, |n| n >= 10)
+        .await;
+    // All that the old one has is of version 1, since it knows no other.
+    let running = world.sagas_of(old_worker).await;
+    assert!(!running.is_empty(), "version 1 had ended before");
     old.leave();
     world.until_all_ended().await;
     world.judge(0..60, 1).await;
@@ -117,13 +147,9 @@ async fn a_third_replica_gets_its_share() {
     let world = World::at(db.url()).await;
     let _first = world.replica().starts(1, 0..100).spawn();
     let _second = world.replica().spawn();
-    // 64 shards in three are 22, 22 and 20.
-    let fair = "SELECT count(*) FROM (SELECT FROM saga_shard s JOIN saga_name n ON n.n = s.grp
-                WHERE n.name = 'work@1' AND owner IS NOT NULL
-                GROUP BY owner HAVING count(*) >= 20) x";
-    world.until("two share", fair, |n| n == 2).await;
+    world.until("two share", FAIR, |n| n == 2).await;
     let _third = world.replica().spawn();
-    world.until("three share", fair, |n| n == 3).await;
+    world.until("three share", FAIR, |n| n == 3).await;
     world.until_all_ended().await;
     world.judge(0..100, 1).await;
 }

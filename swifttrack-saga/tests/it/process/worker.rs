@@ -171,6 +171,8 @@ pub(super) fn main_if_told() {
             tokio::spawn(async move {
                 let saga = work(version, &pool, takes);
                 for id in from..to {
+                    // So that a blow to slow steps finds it still starting.
+                    tokio::time::sleep(takes / 25).await;
                     if freezes && id == to - 10 {
                         // A start that cannot come back does not hold up the others.
                         let (engine, saga, pool) = (engine.clone(), saga.clone(), pool.clone());

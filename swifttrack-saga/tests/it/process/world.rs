@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
+use sqlx::{AssertSqlSafe, PgPool, query, query_as, query_scalar};
 use swifttrack_saga::hook::{End, Transition, What};
+use swifttrack_saga::store::Standing;
 use swifttrack_saga::store::postgres::PgStore;
 use tempfile::NamedTempFile;
 use testkit::wait_until;
@@ -21,6 +22,20 @@ pub(super) struct World {
     pool: PgPool,
     /// The ids of the starts that came back, outside of the database that may lose them.
     acknowledged: NamedTempFile,
+}
+
+/// Where a saga stands.
+#[derive(Debug)]
+pub(super) struct Head {
+    saga: Uuid,
+    seq: i32,
+    state: i16,
+}
+
+impl Head {
+    pub(super) fn turns_back(&self) -> bool {
+        self.state == Standing::TurningBack.number()
+    }
 }
 
 impl World {
@@ -50,7 +65,7 @@ impl World {
     }
 
     pub(super) async fn count(&self, sql: &str) -> i64 {
-        // Only literals of this file come here.
+        // Only literals of these tests come here.
         let count = query_scalar(AssertSqlSafe(sql.to_owned()));
         count.fetch_one(&self.pool).await.unwrap_or(-1)
     }
@@ -105,6 +120,45 @@ impl World {
         .unwrap()
     }
 
+    /// A worker by the order in which they came; their uuids are in the order of time.
+    pub(super) async fn worker(&self, number: i64) -> Uuid {
+        query_scalar("SELECT worker FROM saga_worker ORDER BY worker OFFSET $1 LIMIT 1")
+            .bind(number)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub(super) async fn sagas_of(&self, worker: Uuid) -> Vec<Head> {
+        let heads: Vec<(Uuid, i32, i16)> = query_as(
+            "SELECT saga, seq, state FROM saga JOIN saga_shard USING (grp, shard)
+             WHERE owner = $1",
+        )
+        .bind(worker)
+        .fetch_all(&self.pool)
+        .await
+        .unwrap();
+        let heads = heads.into_iter();
+        heads
+            .map(|(saga, seq, state)| Head { saga, seq, state })
+            .collect()
+    }
+
+    /// How many of these stand where they stood.
+    pub(super) async fn still(&self, heads: &[Head]) -> i64 {
+        let (sagas, seqs): (Vec<_>, Vec<_>) =
+            heads.iter().map(|head| (head.saga, head.seq)).unzip();
+        query_scalar(
+            "SELECT count(*) FROM saga JOIN unnest($1::uuid[], $2::int[]) h (saga, seq)
+             USING (saga, seq)",
+        )
+        .bind(sagas)
+        .bind(seqs)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
     /// What happened at the partner for a saga, in order: what did, and what was undone.
     async fn effects(&self, id: &str) -> Vec<String> {
         query_scalar(
@@ -118,7 +172,8 @@ impl World {
         .unwrap()
     }
 
-    fn acknowledged(&self, ids: &Range<u32>) -> HashSet<u32> {
+    /// The starts of these that came back.
+    pub(super) fn acknowledged(&self, ids: &Range<u32>) -> HashSet<u32> {
         let lines = std::fs::read_to_string(self.acknowledged.path()).unwrap();
         let known = lines.lines().map(|line| line.parse::<u32>().unwrap());
         known.filter(|id| ids.contains(id)).collect()
