@@ -86,6 +86,12 @@ impl World {
             .await;
     }
 
+    pub(super) async fn until_shared_by(&self, many: i64) {
+        let what = format!("{many} workers have shards");
+        let owners = "SELECT count(DISTINCT owner) FROM saga_shard";
+        self.until(&what, owners, |n| n == many).await;
+    }
+
     pub(super) async fn until_one_turns_back(&self) {
         wait_until("a saga turns back", LIMIT, async || {
             self.turning_back().await > 0
