@@ -1,125 +1,32 @@
 //! Processes that are killed, frozen and replaced, over one Postgres.
 //!
 //! Each worker is this test binary again, told by its environment to be [`child`]. What it does
-//! to the world is in the table `effect`, by key, as at a partner that is idempotent.
+//! to the world is in the table `effect`, by key, as at a partner that is idempotent. One saga of
+//! three is rejected at its last step and undone.
 
 mod cluster;
 mod replica;
 mod worker;
+mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
-use swifttrack_saga::hook::{End, What};
-use swifttrack_saga::store::postgres::PgStore;
 use testkit::pg::TestDb;
 use testkit::wait_until;
-use uuid::Uuid;
 
 use self::cluster::Cluster;
-use self::replica::Replica;
-use self::worker::{engine, work};
+use self::worker::LEASE;
+use self::world::{Head, World};
 use crate::store::proxy::{Cut, Proxy};
 
 /// What ends a broken test.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// A database, and what the tests read of it by themselves.
-struct World {
-    url: String,
-    pool: PgPool,
-}
-
-impl World {
-    async fn at(url: &str) -> Self {
-        let pool = PgPool::connect(url).await.unwrap();
-        PgStore::new(&pool).migrate().await.unwrap();
-        query("CREATE TABLE effect (key text PRIMARY KEY, calls int NOT NULL)")
-            .execute(&pool)
-            .await
-            .unwrap();
-        let url = url.to_owned();
-        Self { url, pool }
-    }
-
-    async fn count(&self, sql: &str) -> i64 {
-        // Only literals of this file come here.
-        let count = query_scalar(AssertSqlSafe(sql.to_owned()));
-        count.fetch_one(&self.pool).await.unwrap_or(-1)
-    }
-
-    async fn until(&self, what: &str, sql: &str, holds: impl Fn(i64) -> bool) {
-        wait_until(what, LIMIT, async || holds(self.count(sql).await)).await;
-    }
-
-    async fn until_effects(&self, many: i64) {
-        let what = format!("{many} steps took effect");
-        self.until(&what, "SELECT count(*) FROM effect", |n| n >= many)
-            .await;
-    }
-
-    async fn until_all_ended(&self) {
-        self.until("no saga runs", "SELECT count(*) FROM saga", |n| n == 0)
-            .await;
-    }
-
-    /// The youngest saga; uuids are in the order of time.
-    async fn youngest(&self) -> Uuid {
-        let sagas = query_scalar("SELECT saga FROM saga_key ORDER BY saga DESC LIMIT 1");
-        sagas.fetch_one(&self.pool).await.unwrap()
-    }
-
-    /// The journal in one word, up to a saga, but for the one that freezes its process.
-    async fn digest(&self, last: Uuid) -> String {
-        query_scalar(
-            "SELECT md5(string_agg(e::text, '' ORDER BY e.saga, e.seq)) FROM saga_event e
-             JOIN saga_key k ON k.saga = e.saga WHERE k.id <> 'freeze' AND e.saga <= $1",
-        )
-        .bind(last)
-        .fetch_one(&self.pool)
-        .await
-        .unwrap()
-    }
-
-    /// Every saga is there, has ended well, did each step once, and was journalled once.
-    async fn judge(&self, ids: std::ops::Range<u32>, version: u32) {
-        let judge = engine(&self.url, &self.pool, &[1, 2], false).await;
-        let saga = work(version, &self.pool);
-        for id in ids {
-            let id = id.to_string();
-            // What was cut off before its start was durable starts now; the rest is known.
-            // A newcomer waits for its share of the shards.
-            wait_until("it can start", LIMIT, async || {
-                judge.start(&saga, &id, &7).await.is_ok()
-            })
-            .await;
-            let end = judge.ended("work", &id).await.unwrap();
-            assert!(matches!(end, Some(End::Completed { .. })), "{id}: {end:?}");
-            let history = judge.history("work", &id, 0, 1_000).await.unwrap();
-            assert!(
-                history.iter().zip(1..).all(|(t, seq)| t.seq == seq),
-                "{history:?}"
-            );
-            assert!(history.iter().all(|t| t.version == version), "{history:?}");
-            let mut done: Vec<&str> = history
-                .iter()
-                .filter_map(|t| match &t.what {
-                    What::StepDone { step, .. } => Some(&**step),
-                    _ => None,
-                })
-                .collect();
-            assert_eq!(done, ["one", "two", "three"], "{history:?}");
-            done.dedup();
-            assert_eq!(history.iter().filter(|t| t.end.is_some()).count(), 1);
-            let effects = query_scalar("SELECT count(*) FROM effect WHERE key LIKE $1 || ':%'")
-                .bind(&id)
-                .fetch_one(&self.pool)
-                .await;
-            assert_eq!(effects.unwrap_or(0_i64), 3, "the effects of {id}");
-        }
-        judge.shutdown(Duration::from_secs(5)).await;
-    }
-}
+/// Workers with a fair share of the shards: 64 in three are 22, 22 and 20.
+const FAIR: &str = "SELECT count(*) FROM (SELECT FROM saga_shard s JOIN saga_name n ON n.n = s.grp
+    WHERE n.name = 'work@1' AND owner IS NOT NULL
+    GROUP BY owner HAVING count(*) >= 20) x";
+/// A step that takes so long is under way at a chosen moment.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Started by the tests of this module with its environment; by itself it does nothing.
 #[test]
@@ -132,10 +39,27 @@ fn child() {
 async fn a_killed_process_is_taken_over() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut first = Replica::new(&world.url).starts(1, 0..150).spawn();
-    let _second = Replica::new(&world.url).spawn();
-    world.until_effects(60).await;
-    first.signal("KILL");
+    // The heir comes before, so that both have their share when the first saga starts.
+    let _heir = world.replica().steps_take(SLOW).spawn();
+    world.until_workers(1).await;
+    let victim = world.replica().steps_take(SLOW).starts(1, 0..150);
+    let mut victim = victim.spawn();
+    world.until_workers(2).await;
+    let worker = world.worker(1).await;
+    world.until("two share", FAIR, |n| n == 2).await;
+    world.until_one_turns_back().await;
+    let killed = Instant::now();
+    victim.signal("KILL");
+    let left = world.sagas_of(worker).await;
+    let started = world.acknowledged(&(0..150)).len();
+    assert!(started < 150, "it had started all");
+    assert!(left.iter().any(Head::turns_back), "{left:?}");
+    assert!(!left.iter().all(Head::turns_back), "{left:?}");
+    wait_until("all went on", LIMIT, async || world.still(&left).await == 0).await;
+    let took = killed.elapsed();
+    // The last heartbeat was before the kill, so the lease ends within LEASE of it. A saga then
+    // moves without waiting for a step: the first thing noted is that its attempt was cut off.
+    assert!(took <= LEASE + Duration::from_secs(1), "{took:?}");
     world.until_all_ended().await;
     world.judge(0..150, 1).await;
 }
@@ -143,17 +67,19 @@ async fn a_killed_process_is_taken_over() {
 async fn frozen(inside_a_flush: bool) {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut replica = Replica::new(&world.url).starts(1, 0..100);
+    let mut replica = world.replica().starts(1, 0..100).steps_take(SLOW);
     if inside_a_flush {
         replica = replica.freezes_itself();
     }
     let first = replica.spawn();
-    world.until_effects(30).await;
-    let second = Replica::new(&world.url).spawn();
-    match inside_a_flush {
-        true => wait_until("it stands still", LIMIT, async || first.is_stopped()).await,
-        false => first.signal_shared("STOP"),
+    if inside_a_flush {
+        wait_until("it stands still", LIMIT, async || first.is_stopped()).await;
+    } else {
+        world.until_one_turns_back().await;
+        first.signal_shared("STOP");
     }
+    assert!(world.turning_back().await > 0, "it froze in no undo");
+    let second = world.replica().spawn();
     // The other does it all, also what the frozen one's open transaction held on to.
     world.until_all_ended().await;
     let last = world.youngest().await;
@@ -167,8 +93,7 @@ async fn frozen(inside_a_flush: bool) {
     world
         .until("it is back as another", sessions, |n| n == 2)
         .await;
-    let shares = "SELECT count(DISTINCT owner) FROM saga_shard";
-    world.until("it has shards again", shares, |n| n == 2).await;
+    world.until_shared_by(2).await;
     assert_eq!(
         world.digest(last).await,
         before,
@@ -195,11 +120,19 @@ async fn a_process_frozen_inside_a_flush_writes_nothing_stale() {
 async fn versions_roll_while_both_are_alive() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let mut old = Replica::new(&world.url).starts(1, 0..60).spawn();
+    let mut old = world.replica().steps_take(SLOW).starts(1, 0..60).spawn();
     world.until_effects(10).await;
-    let new = Replica::new(&world.url).versions("1,2").starts(2, 100..160);
+    let old_worker = world.worker(0).await;
+    let new = world.replica().versions("1,2").starts(2, 100..160);
     let _new = new.spawn();
-    world.until_effects(60).await;
+    world.until_workers(2).await;
+    let second = "SELECT count(*) FROM effect WHERE key LIKE '1__:%'";
+    world
+        .until("version 2 takes effect", second, |n| n >= 10)
+        .await;
+    // All that the old one has is of version 1, since it knows no other.
+    let running = world.sagas_of(old_worker).await;
+    assert!(!running.is_empty(), "version 1 had ended before");
     old.leave();
     world.until_all_ended().await;
     world.judge(0..60, 1).await;
@@ -211,15 +144,11 @@ async fn versions_roll_while_both_are_alive() {
 async fn a_third_replica_gets_its_share() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let _first = Replica::new(&world.url).starts(1, 0..100).spawn();
-    let _second = Replica::new(&world.url).spawn();
-    // 64 shards in three are 22, 22 and 20.
-    let fair = "SELECT count(*) FROM (SELECT FROM saga_shard s JOIN saga_name n ON n.n = s.grp
-                WHERE n.name = 'work@1' AND owner IS NOT NULL
-                GROUP BY owner HAVING count(*) >= 20) x";
-    world.until("two share", fair, |n| n == 2).await;
-    let _third = Replica::new(&world.url).spawn();
-    world.until("three share", fair, |n| n == 3).await;
+    let _first = world.replica().starts(1, 0..100).spawn();
+    let _second = world.replica().spawn();
+    world.until("two share", FAIR, |n| n == 2).await;
+    let _third = world.replica().spawn();
+    world.until("three share", FAIR, |n| n == 3).await;
     world.until_all_ended().await;
     world.judge(0..100, 1).await;
 }
@@ -230,8 +159,10 @@ async fn a_third_replica_gets_its_share() {
 async fn a_server_that_crashes_loses_nothing() {
     let cluster = Cluster::create();
     let world = World::at(&cluster.url()).await;
-    let _first = Replica::new(&world.url).starts(1, 0..150).spawn();
-    let _second = Replica::new(&world.url).spawn();
+    // One that comes while its sessions end does not come up.
+    let _first = world.replica().spawn();
+    world.until_shared_by(1).await;
+    let _second = world.replica().starts(1, 0..150).spawn();
     world.until_effects(60).await;
     cluster.crash();
     cluster.start();
@@ -246,8 +177,10 @@ async fn a_server_that_crashes_loses_nothing() {
 async fn sessions_that_are_ended_lose_nothing() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
-    let _first = Replica::new(&world.url).starts(1, 0..150).spawn();
-    let _second = Replica::new(&world.url).spawn();
+    // One that comes while its sessions end does not come up.
+    let _first = world.replica().spawn();
+    world.until_shared_by(1).await;
+    let _second = world.replica().starts(1, 0..150).spawn();
     let mut ended = 0;
     for effects in [30, 80, 130, 180, 230] {
         world.until_effects(effects).await;
@@ -270,7 +203,7 @@ async fn commits_whose_connection_is_cut_are_read_back() {
     let db = TestDb::create().await;
     let world = World::at(db.url()).await;
     let proxy = Proxy::to(&world.url, b"COMMIT").await;
-    let replica = Replica::new(&proxy.url(&world.url)).hooked();
+    let replica = world.replica_at(&proxy.url(&world.url)).hooked();
     let _only = replica.starts(1, 0..150).spawn();
     for (effects, cut) in (20..).step_by(40).zip([
         Cut::After,

@@ -1,7 +1,9 @@
 //! A worker process, as its parent sees it.
 
 use std::ops::Range;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 pub(super) struct Replica {
     command: Command,
@@ -13,12 +15,14 @@ pub(super) struct Running {
 }
 
 impl Replica {
-    pub(super) fn new(url: &str) -> Self {
+    /// It appends the ids of the starts that came back to a file.
+    pub(super) fn new(url: &str, acknowledged: &Path) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["process::child", "--exact", "--nocapture"])
             .env("WORKER_URL", url)
             .env("WORKER_VERSIONS", "1")
+            .env("WORKER_ACKNOWLEDGED", acknowledged)
             .stdin(Stdio::piped())
             .stdout(Stdio::null());
         Self { command }
@@ -33,6 +37,13 @@ impl Replica {
     pub(super) fn starts(mut self, version: u32, ids: Range<u32>) -> Self {
         let starts = format!("{version},{},{}", ids.start, ids.end);
         self.command.env("WORKER_STARTS", starts);
+        self
+    }
+
+    /// Its steps and undos take so long.
+    pub(super) fn steps_take(mut self, time: Duration) -> Self {
+        let time = time.as_millis().to_string();
+        self.command.env("WORKER_STEP_MS", time);
         self
     }
 
