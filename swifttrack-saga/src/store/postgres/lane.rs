@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::DURABLE;
 use super::error::{Phase, store_error};
 use crate::store::StoreError;
 
@@ -150,7 +151,7 @@ async fn pin_settings(conn: &mut PgConnection, lease_ms: u64) -> Result<(), sqlx
             .execute(&mut *conn)
             .await?;
     }
-    Ok(())
+    sqlx::query(DURABLE).execute(conn).await.map(drop)
 }
 
 /// Refuses a connection whose settings did not stay, such as one through a pooler that gives

@@ -56,10 +56,17 @@ const SESSION: &str = "SET lock_timeout = '2s'; SET statement_timeout = '10s'; \
     SET idle_in_transaction_session_timeout = '10s'; \
     SET enable_seqscan = off; SET enable_bitmapscan = off";
 
+/// What is told as durable must be, even where a role or a database has chosen speed; what waits
+/// for replicas too stays as it is.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+    WHERE current_setting('synchronous_commit') = 'off'";
+
 /// Sagas in Postgres.
 ///
 /// It opens connections of its own: two for the flusher, and up to four for the rest. They must
 /// reach Postgres itself: the flusher refuses a pooler that does not keep a session's settings.
+/// Their commits wait for the disk where `synchronous_commit` is off; that of a
+/// [`start_in`](Self::start_in) is the caller's.
 pub struct PgStore {
     pool: PgPool,
     lanes: Lanes,
@@ -110,7 +117,12 @@ impl PgStore {
         let pool = PgPoolOptions::new()
             .max_connections(POOL_MAX)
             .acquire_timeout(ACQUIRE_MAX)
-            .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(drop) }))
+            .after_connect(|conn, _| {
+                Box::pin(async move {
+                    conn.execute(SESSION).await?;
+                    conn.execute(DURABLE).await.map(drop)
+                })
+            })
             .connect_lazy_with(options.clone());
         Self {
             pool,

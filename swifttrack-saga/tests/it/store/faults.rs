@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection, Postgres, query, query_scalar, raw_sql};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, PgPool, Postgres, query, query_scalar, raw_sql};
 use swifttrack_saga::hook::{HookError, OnTransition, Transition};
 use swifttrack_saga::store::postgres::PgStore;
 use swifttrack_saga::store::{Outcome, Shape, Store, StoreError};
@@ -302,6 +303,27 @@ async fn a_lock_that_does_not_come_is_retriable() {
     tx.rollback().await.unwrap();
     let outcomes = store.commit(worker, &[step]).await.unwrap();
     assert!(matches!(outcomes[..], [Outcome::Committed]), "{outcomes:?}");
+}
+
+/// What is allowed by a commit happens at once, so the commit must not be lost in a crash (law 1).
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test"]
+async fn a_flush_is_durable_where_commits_need_not_be() {
+    let sql = "DO $$ BEGIN
+        IF current_setting('synchronous_commit') = 'off' THEN RAISE 'not durable'; END IF;
+    END $$";
+    let schema = TestSchema::create().await;
+    let options = schema.url().parse::<PgConnectOptions>().unwrap();
+    let hasty = options.options([("synchronous_commit", "off")]);
+    let pool = PgPool::connect_with(hasty).await.unwrap();
+    let store = PgStore::new(&pool).with_hook(Arc::new(Sql(sql, After::Return)));
+    store.migrate().await.unwrap();
+    let (worker, leases) = owner(&store, LONG).await;
+    let outcomes = store.commit(worker, &[start(&leases[0], "a")]).await;
+    assert!(
+        matches!(outcomes, Ok(ref all) if matches!(all[..], [Outcome::Committed])),
+        "{outcomes:?}"
+    );
 }
 
 /// A serialization failure, a deadlock, a lock that did not come, a cancelled statement: nobody
