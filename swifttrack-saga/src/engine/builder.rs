@@ -128,7 +128,8 @@ impl EngineBuilder {
     ///
     /// When the store cannot be used, its tables are missing or a newer version's, or a definition has [changed](Error::is_changed) under its
     /// version: from another that is registered here, or from how the store first saw it.
-    /// Nothing is then written.
+    /// Nothing is then written; but of a store that fails half-way this process's row, and shards
+    /// that it took, are kept from others until its lease ends.
     pub async fn spawn(mut self) -> Result<Engine, Error> {
         self.check()?;
         meter::describe();
