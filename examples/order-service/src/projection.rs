@@ -513,4 +513,19 @@ mod tests {
         let steps = order.steps.map(|step| step.expect("it was touched").status);
         assert_eq!(steps, ["COMPENSATED", "COMPENSATED", "FAILED"]);
     }
+    #[test]
+    fn a_cancel_that_came_too_late_moves_nothing() {
+        let late = What::Operator {
+            verb: "cancel".into(),
+            who: "local".into(),
+            reason: "cancelled through the API".into(),
+            applied: false,
+        };
+        let projected = project(&transition(late, &[], &[], None));
+        assert_eq!(kinds(&projected), ["ORDER_OPERATOR_ACTION"]);
+        assert_eq!(
+            (projected.patch.status, projected.patch.stage),
+            (None, None)
+        );
+    }
 }

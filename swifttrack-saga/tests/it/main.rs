@@ -6,12 +6,12 @@
 //! | law | what keeps it | test |
 //! |---|---|---|
 //! | 1 nothing started is lost | takeover, sweeps | `simulation::the_sweep_is_needed`, `process::a_killed_process_is_taken_over` |
-//! | 2 compensated is undone, in reverse | the order of undos, quiet periods | `engine::a_rejected_step_turns_the_saga_back`, `an_undo_of_maybe_waits_out_the_quiet_period_without_tombstones` |
+//! | 2 compensated is undone, in reverse | the order of undos, quiet periods | `engine::a_rejected_step_turns_the_saga_back`, `undoing::an_undo_of_maybe_waits_out_the_quiet_period_without_tombstones` |
 //! | 3 durable before effects | attempts begin after the commit | `simulation::durability_before_effects_is_needed` |
 //! | 4 unknown is remembered | `maybe`, and the question first | `simulation::remembering_maybe_is_needed`, `counting_interrupted_attempts_is_needed` |
 //! | 5 who lost a lease changes nothing | owner and epoch in the commit, and its own clock | `simulation::the_epoch_check_is_needed`, `the_owner_check_is_needed`, `operate::lease::who_was_taken_over_unawares_begins_nothing`, `process::a_process_frozen_inside_a_flush_writes_nothing_stale` |
 //! | 6 one id is one saga | the key row and its hash | `simulation::the_dedupe_is_needed`, `postgres::a_start_is_one_with_the_transaction_of_its_caller` |
-//! | 7 a failed undo goes on, or is parked | no next undo while one is under way | `engine::a_failing_undo_asks_for_eyes_and_never_goes_on_to_the_next`, `an_undo_that_is_retried_still_comes_before_the_next` |
+//! | 7 a failed undo goes on, or is parked | no next undo while one is under way | `undoing::a_failing_undo_asks_for_eyes_and_never_goes_on_to_the_next`, `an_undo_that_is_retried_still_comes_before_the_next` |
 //! | 8 an accepted cancel is a promise | `ctl` and `past_pivot` in one update | `simulation::the_ctl_check_is_needed`, `the_check_of_the_pivot_is_needed`, `operate::verbs::a_cancel_changes_nothing_in_a_saga_that_turns_back` |
 //! | 9 who cannot read leaves it; who kills is found | groups by version, parking, crash counts | `operate::payload::what_cannot_be_read_is_parked_and_blocks_nobody`, `operate::shared::a_saga_that_kills_its_process_is_found_and_parked`, `suspects_run_one_at_a_time`, `process::versions_roll_while_both_are_alive` |
 //! | 10 an ambiguous commit is read back | reclaim, then the journal | `simulation::the_takeover_before_reading_back_is_needed`, `process::commits_whose_connection_is_cut_are_read_back` |
@@ -37,5 +37,6 @@ mod postgres;
 mod process;
 #[cfg(feature = "conformance")]
 mod store;
+mod undoing;
 #[cfg(feature = "verify")]
 mod verify;

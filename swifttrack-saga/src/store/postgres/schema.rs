@@ -5,12 +5,13 @@ use sqlx::{Connection, PgConnection};
 use super::error::{Phase, store_error};
 use super::rows::int;
 use super::{PgStore, failed};
+use crate::store::schema::not_newer;
 use crate::store::{Shape, StoreError};
 
 /// What each version of the schema adds. Never changed once released; only appended to.
 const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
-const VERSION: &str = "SELECT coalesce(max(version), 0) FROM saga_schema";
+const VERSION: &str = "SELECT coalesce(max(version), 0)::bigint FROM saga_schema";
 
 /// Any number that nobody else takes for a lock: "saga" and "mig1" in ASCII.
 const MIGRATION_LOCK: i64 = 0x7361_6761_6d69_6731;
@@ -38,7 +39,7 @@ pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
         .fetch_one(&mut *tx)
         .await
         .map_err(unavailable)?;
-    let found = match known(found) {
+    let found = match not_newer(found, MIGRATIONS.len()) {
         Ok(found) => found,
         Err(newer) => {
             tx.rollback().await.map_err(unavailable)?;
@@ -65,18 +66,7 @@ pub(super) async fn check(store: &PgStore) -> Result<(), StoreError> {
         .fetch_one(&store.pool)
         .await
         .map_err(failed)?;
-    known(found).map(drop)
-}
-
-fn known(found: i32) -> Result<usize, StoreError> {
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
-    let known = MIGRATIONS.len();
-    match found <= known {
-        true => Ok(found),
-        false => Err(StoreError::schema(format!(
-            "the schema is at version {found}, this binary knows {known}"
-        ))),
-    }
+    not_newer(found, MIGRATIONS.len()).map(drop)
 }
 
 /// Keeps the shapes that are new, if it is to, and reads what is kept of all.

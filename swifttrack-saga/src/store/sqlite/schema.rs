@@ -4,6 +4,7 @@ use sqlx::SqliteConnection;
 
 use super::error::{Phase, store_error};
 use super::{SqliteStore, failed, number};
+use crate::store::schema::not_newer;
 use crate::store::{Shape, StoreError};
 
 /// What each version of the schema adds. Never changed once released; only appended to.
@@ -22,7 +23,11 @@ pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreErro
         .fetch_one(&mut *conn)
         .await
         .map_err(failed)?;
-    for (version, sql) in MIGRATIONS.iter().enumerate().skip(known(found)?) {
+    for (version, sql) in MIGRATIONS
+        .iter()
+        .enumerate()
+        .skip(not_newer(found, MIGRATIONS.len())?)
+    {
         sqlx::raw_sql(*sql)
             .execute(&mut *conn)
             .await
@@ -42,18 +47,7 @@ pub(super) async fn check(store: &SqliteStore) -> Result<(), StoreError> {
         .fetch_one(&store.read)
         .await
         .map_err(failed)?;
-    known(found).map(drop)
-}
-
-fn known(found: i64) -> Result<usize, StoreError> {
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
-    let known = MIGRATIONS.len();
-    match found <= known {
-        true => Ok(found),
-        false => Err(StoreError::schema(format!(
-            "the schema is at version {found}, this binary knows {known}"
-        ))),
-    }
+    not_newer(found, MIGRATIONS.len()).map(drop)
 }
 
 /// Keeps the shapes that are new, if it is to, and reads what is kept of all.

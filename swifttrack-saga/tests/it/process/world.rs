@@ -185,8 +185,8 @@ impl World {
         known.filter(|id| ids.contains(id)).collect()
     }
 
-    /// Every saga that was acknowledged is there; every one has ended well, did and undid each step once and in order,
-    /// and was journalled once.
+    /// Every saga that was acknowledged is there; every one has ended well, did and undid each
+    /// step once and in order, and was journalled once.
     pub(super) async fn judge(&self, ids: Range<u32>, version: u32) {
         let known = self.acknowledged(&ids);
         assert!(!known.is_empty(), "no start came back");
